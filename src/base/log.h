@@ -1,0 +1,19 @@
+/*
+ * Messages for people, on stderr. Only cli sets level and target; libraries log what an operator may want and return
+ * errors for all else. Thread-safe, one line a call. Control characters in arguments are escaped before printing.
+ */
+#ifndef BASE_LOG_H
+#define BASE_LOG_H
+
+#include <stddef.h>
+#include "base/err.h"
+
+enum log_level { LOG_ERROR, LOG_WARN, LOG_INFO, LOG_DEBUG };
+void log_set(enum log_level level, bool colour);
+void log_msg(enum log_level level, const char *fmt, ...) HF_PRINTF(2, 3);
+/* "error: msg" and, where there is one, "hint: ...". */
+void log_err(const struct err *err);
+/* Copy s to out (size n) with control bytes, ESC, DEL and invalid UTF-8 as \xNN: what may go to a terminal. */
+char *log_safe(char *out, size_t n, const char *s);
+
+#endif

@@ -1,0 +1,136 @@
+/*
+ * A store: a flat map from keys to immutable bytes. Sites are stores; everything that leaves a host is an object in one.
+ *
+ *   struct store *s;
+ *   if (store_open("file:///mnt/north/ca", NULL, &s, &err)) ...
+ *   store_put(s, "p/docs/0123456789abcdef/ab..", &src, 0, &err)
+ *   store_free(s);
+ *
+ * Keys: 1 to 1,000 bytes of [A-Za-z0-9._/-], components neither empty nor "." nor "..". Puts are create-only: a key is never
+ * overwritten, and an object is visible whole or not at all and durable when put returns 0. A filter is a store that owns
+ * the store below it. Threading: one struct store a thread, unless a driver says STORE_THREADSAFE (file and mem do).
+ */
+#ifndef STORE_STORE_H
+#define STORE_STORE_H
+
+#include <sys/types.h>
+#include "base/buf.h"
+
+#define STORE_KEY_MAX 1000
+#define STORE_OBJECT_MAX (1ull << 32)
+
+enum store_cap {
+	STORE_CREATE_ONLY = 1 << 0, /* of several concurrent puts of a key exactly one wins */
+	STORE_RANGE = 1 << 1,
+	STORE_OBJECT_LOCK = 1 << 2,
+	STORE_LIST_STRONG = 1 << 3, /* a list holds all that was put before it began */
+	STORE_REMOVE = 1 << 4,
+	STORE_THREADSAFE = 1 << 5,
+	STORE_LOCAL = 1 << 6, /* objects are files: store_local_path works */
+};
+
+/* Bytes to put: memory pieces, given in order. Borrowed for the call. */
+struct store_piece {
+	const void *p;
+	size_t n;
+};
+struct store_src {
+	const struct store_piece *piece;
+	size_t n_pieces;
+};
+
+/* Where bytes of a get go, in order. Returning non-zero stops the get with that -code. */
+struct store_sink {
+	int (*write)(void *arg, const void *p, size_t n, struct err *err);
+	void *arg;
+};
+struct store_range {
+	uint64_t off, len; /* len 0: to the end */
+};
+struct store_stat {
+	uint64_t size;
+	int64_t mtime_ns; /* when it arrived, by the site's clock; 0 when unknown */
+};
+/* Called once a key in ascending byte order; non-zero stops the listing and is returned. */
+typedef int (*store_list_fn)(void *arg, const char *key, const struct store_stat *st, struct err *err);
+
+struct store;
+struct store_ops { /* static const, one per driver or filter */
+	const char *scheme;
+	/* ERR_EXISTS when the key is taken (the bytes there may differ or be equal). */
+	int (*put)(struct store *s, const char *key, const struct store_src *src, unsigned flags, struct err *err);
+	int (*get)(struct store *s, const char *key, struct store_range range, struct store_sink *sink, struct err *err);
+	int (*stat)(struct store *s, const char *key, struct store_stat *ret, struct err *err);
+	int (*list)(struct store *s, const char *prefix, const char *after, store_list_fn fn, void *arg, struct err *err);
+	int (*remove)(struct store *s, const char *key, struct err *err);
+	int (*sync)(struct store *s, struct err *err);
+	void (*free)(struct store *s);
+};
+struct store {
+	const struct store_ops *ops;
+	uint32_t caps;  /* enum store_cap */
+	char *name;     /* for messages: the site's name or the URL without secrets */
+};
+
+struct store_config {
+	const char *name; /* site name for messages; NULL: the URL */
+	bool create;      /* make the place when it is missing (init) */
+};
+/* Open by URL (file:///dir, mem://name). ERR_UNSUPPORTED names the scheme; ERR_UNREACHABLE when the place is not there. */
+int store_open(const char *url, const struct store_config *c, struct store **ret, struct err *err) HF_NODISCARD;
+void store_free(struct store *s);
+void store_free_ptr(struct store **s); /* for CLEAN() */
+
+/* Checked calls: the key is validated, errors get "site NAME: " in front. */
+int store_put(struct store *s, const char *key, const struct store_src *src, unsigned flags, struct err *err) HF_NODISCARD;
+int store_put_bytes(struct store *s, const char *key, const void *p, size_t n, struct err *err) HF_NODISCARD;
+/* Put; when the key is taken, compare: equal bytes are success, different ones ERR_EXISTS. For small objects. */
+int store_put_same(struct store *s, const char *key, const void *p, size_t n, struct err *err) HF_NODISCARD;
+/* Whole object into out, out->limit is the ceiling. */
+int store_get(struct store *s, const char *key, struct buf *out, struct err *err) HF_NODISCARD;
+int store_get_range(struct store *s, const char *key, uint64_t off, size_t len, struct buf *out, struct err *err) HF_NODISCARD;
+int store_get_sink(struct store *s, const char *key, struct store_range range, struct store_sink *sink, struct err *err) HF_NODISCARD;
+int store_stat(struct store *s, const char *key, struct store_stat *ret, struct err *err) HF_NODISCARD;
+/* Keys that start with prefix and sort after `after` (NULL: all). */
+int store_list(struct store *s, const char *prefix, const char *after, store_list_fn fn, void *arg, struct err *err) HF_NODISCARD;
+/* Sorted, newly allocated array of keys. */
+struct store_keys {
+	char **key;
+	uint64_t *size;
+	size_t n;
+};
+int store_list_all(struct store *s, const char *prefix, struct store_keys *ret, struct err *err) HF_NODISCARD;
+void store_keys_release(struct store_keys *k);
+int store_remove(struct store *s, const char *key, struct err *err) HF_NODISCARD;
+int store_sync(struct store *s, struct err *err) HF_NODISCARD;
+bool store_key_ok(const char *key);
+
+/* --- drivers --- */
+int store_file_open(const char *dir, const struct store_config *c, struct store **ret, struct err *err) HF_NODISCARD;
+/* A named in-memory store that lives as long as the process; the same name opens the same objects. */
+int store_mem_open(const char *name, struct store **ret, struct err *err) HF_NODISCARD;
+
+/* --- filters: each takes over `below` --- */
+/* Faults for tests and for the planted negative drills. One rule of text a fault, e.g. "get p/ flip 1000",
+ * "put i/ fail NOSPACE after 3", "list x/ drop", "get p/ swap", "get p/ truncate 100", "put w/ kill after 5". See fault.c. */
+int store_fault_new(struct store *below, const char *const *rules, struct store **ret, struct err *err) HF_NODISCARD;
+/* Calls fn with one line an operation: "put KEY 1234 ok 0.003". */
+struct store *store_trace_new(struct store *below, void (*fn)(void *arg, const char *line), void *arg);
+
+/*
+ * Fan-out: one operation on several sites at once, each site with its own thread, queue and fate. A site that failed stays
+ * failed until asked again; the others go on. Memory: a put's bytes are shared, not copied.
+ */
+struct store_multi;
+struct store_multi *store_multi_new(struct store **sites, size_t n); /* sites stay the caller's */
+void store_multi_free(struct store_multi *m);                      /* waits for what is queued */
+/* Queue a put to every site that has not failed. done(arg) is called once, by any thread, when all have it or failed. */
+void store_multi_put(struct store_multi *m, const char *key, const struct store_src *src, void (*done)(void *arg), void *arg);
+/* Wait until all that was queued is done. */
+void store_multi_wait(struct store_multi *m);
+/* First failure of site i, or NULL. */
+const struct err *store_multi_error(struct store_multi *m, size_t i);
+/* Stop using site i from now on. */
+void store_multi_fail(struct store_multi *m, size_t i, const struct err *why);
+
+#endif
