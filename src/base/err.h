@@ -37,15 +37,15 @@ struct err {
 int err_set(struct err *err, enum err_code code, const char *fmt, ...) HF_PRINTF(3, 4);
 /* The same from the current errno: appends ": strerror", maps ENOSPC/EDQUOT to NOSPACE, EACCES/EPERM to DENIED, ENOENT to MISSING, EEXIST to EXISTS, else `code`. */
 int err_sys(struct err *err, enum err_code code, const char *fmt, ...) HF_PRINTF(3, 4);
-/* Add a hint to an error already set; returns -err->code. */
+/* Add a hint to an error already set; returns -err->code (-ERR_INTERNAL when err is NULL). */
 int err_hint(struct err *err, const char *fmt, ...) HF_PRINTF(2, 3);
-/* Put "prefix: " before the message; keeps code and hint; returns -err->code. */
+/* Put "prefix: " before the message; keeps code and hint; returns -err->code (-ERR_INTERNAL when err is NULL). */
 int err_wrap(struct err *err, const char *fmt, ...) HF_PRINTF(2, 3);
 /* Name ("CORRUPT"), meaning and exit status of a code. */
 const char *err_name(enum err_code code);
 const char *err_meaning(enum err_code code);
 int err_exit_status(enum err_code code);
-/* Of two exit statuses, the one that wins when several apply at once: 10, 6, 9, 1, 8, 3, 4, 0; any other beats these. */
+/* Of two exit statuses, the one that wins when several apply: 70, any status not named here, 10, 6, 9, 1, 8, 3, 4, 0. */
 int err_status_worse(int a, int b);
 
 /* A bug: print file, line and message to stderr and abort, in release builds too. */

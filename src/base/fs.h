@@ -7,17 +7,23 @@
 #include <sys/types.h>
 #include "base/buf.h"
 
+/* Names of temporary files begin so; one that is left behind by a crash may be removed. Modes are subject to the umask. */
+#define FS_TMP_PREFIX ".holdfast-tmp-"
+
 /* mkdir -p with `mode` for what is made; fine when it is there. Durable (parents synced). */
 int fs_mkdirs(const char *path, mode_t mode, struct err *err) HF_NODISCARD;
-/* Whole file into out (out->limit is the ceiling). ERR_MISSING when it is not there. */
+/* Whole file into out, in place of what it held (out->limit is the ceiling: ERR_NOMEM). ERR_MISSING when not there. */
 int fs_read(const char *path, struct buf *out, struct err *err) HF_NODISCARD;
 /* Replace: temporary in the same directory, fsync, rename, fsync of the directory. */
 int fs_replace(const char *path, const void *p, size_t n, mode_t mode, struct err *err) HF_NODISCARD;
 /* Create-only and durable: ERR_EXISTS when the name is taken; never visible in part. */
 int fs_create(const char *path, const void *p, size_t n, mode_t mode, struct err *err) HF_NODISCARD;
 int fs_sync_dir(const char *path, struct err *err) HF_NODISCARD;
-bool fs_exists(const char *path);
-/* Remove a tree, never following symlinks, never leaving its file system; missing is fine. Beneath read-only dirs too. */
+bool fs_exists(const char *path); /* a name of any kind, a dangling symlink too */
+/*
+ * Remove a tree, never following symlinks, never leaving its file system (a mount point inside is ERR_IO); missing is
+ * fine. Beneath read-only dirs too. "", "/", and a path that ends in "." or ".." are ERR_USAGE.
+ */
 int fs_remove_tree(const char *path, struct err *err) HF_NODISCARD;
 /* Exclusive flock on a file made when missing: ERR_BUSY when another holds it. Close the fd to release. */
 int fs_lock(const char *path, int *ret_fd, struct err *err) HF_NODISCARD;

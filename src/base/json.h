@@ -14,7 +14,10 @@
 void json_release(json_t **j);
 /* Canonical bytes appended to out; ERR_FORMAT where the value breaks the rules above. */
 int json_canonical(const json_t *j, struct buf *out, struct err *err) HF_NODISCARD;
-/* Parse one value from outside bytes: at most `limit` bytes, depth bounded, duplicates refused. `what` names it in errors. */
+/*
+ * Parse one value from outside bytes: depth at most 64, duplicates refused; `what` names it in errors. ERR_NOMEM past
+ * `limit` bytes, ERR_FORMAT for anything malformed.
+ */
 int json_parse(const void *p, size_t n, size_t limit, const char *what, json_t **ret, struct err *err) HF_NODISCARD;
 /* The same, and the text must be byte for byte canonical. */
 int json_parse_canonical(const void *p, size_t n, size_t limit, const char *what, json_t **ret, struct err *err) HF_NODISCARD;
@@ -30,7 +33,7 @@ int json_get_b64(const json_t *o, const char *key, const char *what, void *out, 
 json_t *json_hex(const void *p, size_t n);
 json_t *json_b64(const void *p, size_t n);
 json_t *json_time(int64_t wall_ns); /* RFC 3339 text, null when 0 */
-/* Set "path" to the name when it is UTF-8, else a lossy form, and "path_b64" to its bytes. */
+/* Set key to the name when it is UTF-8 without control characters, else to a lossy form and key_b64 to its bytes. */
 void json_set_path(json_t *o, const char *key, const void *path, size_t n);
 
 #endif

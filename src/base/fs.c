@@ -1,0 +1,328 @@
+#include "base/fs.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+#include "base/mem.h"
+#include "base/rng.h"
+
+ssize_t fs_read_full(int fd, void *p, size_t n)
+{
+	unsigned char *to = p;
+	size_t have = 0;
+
+	while (have < n) {
+		ssize_t got = read(fd, to + have, n - have);
+
+		if (got < 0 && errno == EINTR)
+			continue;
+		if (got < 0)
+			return -1;
+		if (!got)
+			break;
+		have += (size_t)got;
+	}
+	return (ssize_t)have;
+}
+
+int fs_write_full(int fd, const void *p, size_t n)
+{
+	const unsigned char *from = p;
+
+	while (n) {
+		ssize_t done = write(fd, from, n);
+
+		if (done < 0 && errno == EINTR)
+			continue;
+		if (done < 0)
+			return -1;
+		if (!done) {
+			errno = EIO;
+			return -1;
+		}
+		from += done;
+		n -= (size_t)done;
+	}
+	return 0;
+}
+
+char *fs_join(const char *a, const char *b)
+{
+	size_t la = strlen(a), lb = strlen(b);
+	bool slash = la && a[la - 1] != '/';
+	char *path = xmalloc(la + slash + lb + 1);
+
+	memcpy(path, a, la);
+	if (slash)
+		path[la] = '/';
+	memcpy(path + la + slash, b, lb + 1);
+	return path;
+}
+
+bool fs_exists(const char *path)
+{
+	struct stat st;
+
+	return lstat(path, &st) == 0;
+}
+
+int fs_sync_dir(const char *path, struct err *err)
+{
+	CLEAN(close_fd) int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+	if (fd < 0)
+		return err_sys(err, ERR_IO, "open '%s'", path);
+	if (fsync(fd))
+		return err_sys(err, ERR_IO, "sync '%s'", path);
+	return 0;
+}
+
+/* The directory part of path, newly allocated: "." or "/" where there is none; *ret_name is what follows it. */
+static char *parent_of(const char *path, const char **ret_name)
+{
+	const char *slash = strrchr(path, '/');
+
+	*ret_name = slash ? slash + 1 : path;
+	if (!slash)
+		return xstrdup(".");
+	while (slash > path && slash[-1] == '/')
+		slash--;
+	return slash == path ? xstrdup("/") : xstrndup(path, (size_t)(slash - path));
+}
+
+/* One level. The parent is synced even when the directory was there: who made it may have crashed before that. */
+static int make_dir(const char *path, mode_t mode, struct err *err)
+{
+	CLEAN(free_ptr) char *parent = NULL;
+	const char *name;
+	struct stat st;
+
+	if (stat(path, &st) == 0) {
+		if (S_ISDIR(st.st_mode))
+			return 0;
+		errno = ENOTDIR;
+		return err_sys(err, ERR_IO, "make directory '%s'", path);
+	}
+	if (mkdir(path, mode) && errno != EEXIST)
+		return err_sys(err, ERR_IO, "make directory '%s'", path);
+	parent = parent_of(path, &name);
+	return fs_sync_dir(parent, err);
+}
+
+int fs_mkdirs(const char *path, mode_t mode, struct err *err)
+{
+	CLEAN(free_ptr) char *part = xstrdup(path);
+	struct stat st;
+
+	for (char *p = part; *p; p++) {
+		int rc;
+
+		if (*p != '/' || p == part || p[-1] == '/')
+			continue;
+		*p = '\0';
+		rc = make_dir(part, mode, err);
+		*p = '/';
+		if (rc)
+			return rc;
+	}
+	for (size_t n = strlen(part); n > 1 && part[n - 1] == '/'; n--)
+		part[n - 1] = '\0';
+	if (stat(part, &st) == 0 && S_ISDIR(st.st_mode))
+		return 0;
+	return make_dir(part, mode, err);
+}
+
+/* Fill out from fd up to its ceiling; one byte more is ERR_NOMEM. */
+static int read_all(int fd, const char *path, struct buf *out, struct err *err)
+{
+	enum { step = 65536 };
+
+	for (;;) {
+		size_t n = MIN((size_t)step, out->limit - out->len);
+		unsigned char over;
+		ssize_t got;
+
+		if (!n) {
+			got = fs_read_full(fd, &over, 1);
+			if (got > 0)
+				return err_set(err, ERR_NOMEM, "'%s' is larger than %zu bytes", path, out->limit);
+			return got < 0 ? err_sys(err, ERR_IO, "read '%s'", path) : 0;
+		}
+		if (buf_reserve(out, n, err))
+			return err ? err_wrap(err, "read '%s'", path) : -(int)ERR_NOMEM;
+		got = fs_read_full(fd, out->p + out->len, n);
+		if (got < 0)
+			return err_sys(err, ERR_IO, "read '%s'", path);
+		out->len += (size_t)got;
+		if ((size_t)got < n)
+			return 0;
+	}
+}
+
+int fs_read(const char *path, struct buf *out, struct err *err)
+{
+	CLEAN(close_fd) int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
+
+	buf_clear(out);
+	if (fd < 0)
+		return err_sys(err, ERR_IO, "open '%s'", path);
+	return read_all(fd, path, out, err);
+}
+
+/* A file being made: its directory, and its temporary name when it has one. */
+struct draft {
+	int dir, fd;
+	char *parent;
+	const char *path, *name; /* borrowed */
+	char tmp[sizeof FS_TMP_PREFIX + 16];
+};
+
+static void draft_release(struct draft *d)
+{
+	if (d->tmp[0])
+		unlinkat(d->dir, d->tmp, 0);
+	close_fd(&d->fd);
+	close_fd(&d->dir);
+	free(d->parent);
+}
+
+static int draft_open(struct draft *d, struct err *err)
+{
+	d->parent = parent_of(d->path, &d->name);
+	if (!*d->name) {
+		errno = EISDIR;
+		return err_sys(err, ERR_IO, "write '%s'", d->path);
+	}
+	d->dir = open(d->parent, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	return d->dir < 0 ? err_sys(err, ERR_IO, "open '%s'", d->parent) : 0;
+}
+
+static int draft_named(struct draft *d, mode_t mode, struct err *err)
+{
+	char suffix[17];
+
+	rng_hex(suffix, 8);
+	snprintf(d->tmp, sizeof d->tmp, "%s%s", FS_TMP_PREFIX, suffix);
+	d->fd = openat(d->dir, d->tmp, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, mode);
+	if (d->fd >= 0)
+		return 0;
+	d->tmp[0] = '\0';
+	return err_sys(err, ERR_IO, "make a file in '%s'", d->parent);
+}
+
+static int draft_fill(struct draft *d, const void *p, size_t n, struct err *err)
+{
+	if (fs_write_full(d->fd, p, n))
+		return err_sys(err, ERR_IO, "write '%s'", d->path);
+	if (fsync(d->fd))
+		return err_sys(err, ERR_IO, "sync '%s'", d->path);
+	return 0;
+}
+
+static int draft_sync_dir(struct draft *d, struct err *err)
+{
+	return fsync(d->dir) ? err_sys(err, ERR_IO, "sync '%s'", d->parent) : 0;
+}
+
+int fs_replace(const char *path, const void *p, size_t n, mode_t mode, struct err *err)
+{
+	CLEAN(draft_release) struct draft d = {.dir = -1, .fd = -1, .path = path};
+	int rc = draft_open(&d, err);
+
+	if (rc || (rc = draft_named(&d, mode, err)) || (rc = draft_fill(&d, p, n, err)))
+		return rc;
+	if (renameat(d.dir, d.tmp, d.dir, d.name))
+		return err_sys(err, ERR_IO, "rename to '%s'", path);
+	d.tmp[0] = '\0';
+	return draft_sync_dir(&d, err);
+}
+
+/* Give a draft without a name its name. Through /proc, because AT_EMPTY_PATH asks for a capability. */
+static int link_unnamed(struct draft *d)
+{
+	char self[64];
+
+	snprintf(self, sizeof self, "/proc/self/fd/%d", d->fd);
+	return linkat(AT_FDCWD, self, d->dir, d->name, AT_SYMLINK_FOLLOW);
+}
+
+/* Give a draft its final name unless that is taken. Not every file system knows the first way. */
+static int publish_named(struct draft *d)
+{
+	if (renameat2(d->dir, d->tmp, d->dir, d->name, RENAME_NOREPLACE) == 0) {
+		d->tmp[0] = '\0';
+		return 0;
+	}
+	if (errno != EINVAL && errno != ENOSYS)
+		return -1;
+	return linkat(d->dir, d->tmp, d->dir, d->name, 0);
+}
+
+/* 0 done, 1 this file system or sandbox cannot, negative an error. */
+static int create_unnamed(struct draft *d, const void *p, size_t n, mode_t mode, struct err *err)
+{
+	int rc;
+
+	d->fd = openat(d->dir, ".", O_TMPFILE | O_WRONLY | O_CLOEXEC, mode);
+	if (d->fd < 0)
+		return 1;
+	rc = draft_fill(d, p, n, err);
+	if (rc)
+		return rc;
+	if (link_unnamed(d) == 0)
+		return 0;
+	if (errno == EEXIST || errno == ENOSPC || errno == EDQUOT)
+		return err_sys(err, ERR_IO, "create '%s'", d->path);
+	close_fd(&d->fd);
+	return 1;
+}
+
+int fs_create(const char *path, const void *p, size_t n, mode_t mode, struct err *err)
+{
+	CLEAN(draft_release) struct draft d = {.dir = -1, .fd = -1, .path = path};
+	int rc = draft_open(&d, err);
+
+	if (rc)
+		return rc;
+	rc = create_unnamed(&d, p, n, mode, err);
+	if (rc < 0)
+		return rc;
+	if (rc) {
+		rc = draft_named(&d, mode, err);
+		if (rc || (rc = draft_fill(&d, p, n, err)))
+			return rc;
+		if (publish_named(&d))
+			return err_sys(err, ERR_IO, "create '%s'", path);
+	}
+	return draft_sync_dir(&d, err);
+}
+
+int fs_lock(const char *path, int *ret_fd, struct err *err)
+{
+	*ret_fd = -1;
+	for (int attempt = 0; attempt < 100; attempt++) {
+		CLEAN(close_fd) int fd = open(path, O_RDWR | O_CREAT | O_NOFOLLOW | O_NOCTTY | O_CLOEXEC, 0600);
+		struct stat held, named;
+
+		if (fd < 0)
+			return err_sys(err, ERR_IO, "open lock '%s'", path);
+		if (flock(fd, LOCK_EX | LOCK_NB)) {
+			if (errno == EWOULDBLOCK)
+				return err_set(err, ERR_BUSY, "another process holds '%s'", path);
+			return err_sys(err, ERR_IO, "lock '%s'", path);
+		}
+		/* Someone may have removed the file in between: then this lock guards nothing. */
+		if (fstat(fd, &held) == 0 && stat(path, &named) == 0 && held.st_ino == named.st_ino &&
+			held.st_dev == named.st_dev) {
+			*ret_fd = fd;
+			fd = -1;
+			return 0;
+		}
+	}
+	return err_set(err, ERR_BUSY, "lock file '%s' keeps being removed", path);
+}
