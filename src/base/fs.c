@@ -95,7 +95,7 @@ static char *parent_of(const char *path, const char **ret_name)
 	return slash == path ? xstrdup("/") : xstrndup(path, (size_t)(slash - path));
 }
 
-/* One level. The parent is synced even when the directory was there: who made it may have crashed before that. */
+/* One level. Losing the race to make it is fine, and then too the name has to be durable before we go on. */
 static int make_dir(const char *path, mode_t mode, struct err *err)
 {
 	CLEAN(free_ptr) char *parent = NULL;
