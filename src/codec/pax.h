@@ -1,5 +1,5 @@
 /*
- * Entries of a pax archive through libarchive: the only user of it. libarchive types stay inside pax.c.
+ * Entries of a pax archive through libarchive: the only user of it. libarchive types stay inside this module.
  *
  * A *record header* is every byte that libarchive's pax writer puts before an entry's data (header blocks, xattrs, ACLs,
  * sparse map), made by a fresh writer per entry with bytes-per-block 0, xattrheader=SCHILY, hdrcharset=BINARY, the header,
@@ -12,7 +12,8 @@
 #include <sys/stat.h>
 #include "base/buf.h"
 
-#define PAX_HEADER_MAX (16u << 20) /* ceiling on one record header */
+#define PAX_HEADER_MAX (16u << 20)  /* ceiling on one record header */
+#define PAX_EXTENTS_MAX (1u << 18) /* ceiling on the parts of a sparse file; pax_extents joins the nearest when there are more */
 
 struct pax_extent {
 	uint64_t off, len;
@@ -34,10 +35,12 @@ struct pax_file {
 	size_t n_extents;
 };
 /*
- * Make the record header of a file: symlink target, xattrs and ACLs are read here through access or fd.
+ * Append the record header of a file to out: symlink target, xattrs and ACLs are read here through fd or access (neither:
+ * none are read). A later name of a hard link carries no xattrs and no ACLs, the first name has them.
  * content_len gets the length of data that belongs to the record: 0 for all but regular files that are no hard link; the
  * sum of the extents for a sparse file; else st->st_size. The header states that size: a caller that read less must pass
- * an st with the size it read. ERR_UNSUPPORTED for sockets and what pax cannot hold.
+ * an st with the size it read. ERR_UNSUPPORTED for sockets and what pax cannot hold (more than 1 MiB of attributes, ACL ids
+ * above INT32_MAX). After an error out is as before.
  */
 int pax_record(struct pax_disk *d, const struct pax_file *f, struct buf *out, uint64_t *content_len, struct err *err) HF_NODISCARD;
 /* A regular file entry without a file behind it (a command's output): path, mode, size, mtime in seconds. */
@@ -59,9 +62,9 @@ struct pax_xattr {
 enum pax_type { PAX_FILE, PAX_DIR, PAX_SYMLINK, PAX_HARDLINK, PAX_FIFO, PAX_CHAR, PAX_BLOCK };
 struct pax_entry {
 	enum pax_type type;
-	const char *path;      /* without trailing slash; bytes as stored */
+	const char *path;      /* without trailing slash; bytes as stored: may be absolute or hold "..", which is the caller's to refuse */
 	const char *link;      /* symlink target, or earlier name of a hard link; else NULL */
-	mode_t mode;           /* permission bits with set-id and sticky */
+	mode_t mode;           /* permission bits with set-id and sticky; with an ACL the group bits are the owning group's, not the mask */
 	int64_t uid, gid;
 	const char *uname, *gname; /* NULL when absent */
 	int64_t mtime_s;
@@ -79,7 +82,9 @@ struct pax_reader;
 struct pax_reader *pax_reader_new(void);
 void pax_reader_free(struct pax_reader *r);
 int pax_parse(struct pax_reader *r, const void *header, size_t n, uint64_t content_len, struct pax_entry *e, struct err *err) HF_NODISCARD;
-/* Set ACL text of an entry on a descriptor (acl_set_fd via libarchive's or libacl's means); used by restore. */
+/* Set the ACLs of an entry on fd (O_PATH will do), or on path when fd is -1; never follows a symlink. What the entry does not
+ * have is removed, so that nothing inherited stays. Call after chmod, which would change the mask. Symlinks and hard links
+ * are left alone. ERR_UNSUPPORTED where the file system has no ACLs and the entry has. */
 int pax_apply_acl(int fd, const char *path, const struct pax_entry *e, struct err *err) HF_NODISCARD;
 
 #endif
