@@ -45,7 +45,7 @@ void hmac_begin(struct hmac *h);
 void hmac_update(struct hmac *h, const void *p, size_t n);
 void hmac_final(struct hmac *h, unsigned char out[SHA256_LEN]);
 
-/* --- HKDF-SHA-256 (RFC 5869), extract and expand. salt NULL: empty. --- */
+/* --- HKDF-SHA-256 (RFC 5869), extract and expand. salt NULL: empty. key not empty; info at most 1024 bytes. --- */
 void hkdf(void *out, size_t n_out, const void *key, size_t n_key, const void *salt, size_t n_salt, const void *info, size_t n_info);
 
 /* --- AES-256-GCM with a key set once and many nonces --- */
@@ -81,7 +81,10 @@ int hpke_open(const struct secret *priv, const unsigned char enc[HPKE_ENC_LEN], 
 /* --- SSHSIG (OpenSSH PROTOCOL.sshsig), Ed25519, sha512 --- */
 /* Armoured signature as ssh-keygen -Y verify takes it; newly allocated text. */
 char *sshsig_sign(const struct secret *seed, const char *name_space, const void *p, size_t n);
-/* Strict: armour exact, version 1, reserved empty, sha512, ssh-ed25519, no trailing bytes, signer equal to pub. */
+/*
+ * Strict: armour exactly as ssh-keygen writes it (70 columns, newline at the end), version 1, reserved empty, sha512,
+ * ssh-ed25519, no trailing bytes, else ERR_FORMAT; ERR_CORRUPT for another namespace, another signer or another message.
+ */
 int sshsig_verify(const char *armoured, size_t n_armoured, const unsigned char pub[ED25519_PUB_LEN], const char *name_space, const void *p, size_t n, struct err *err) HF_NODISCARD;
 /* "ssh-ed25519 AAAA..." line of a public key; newly allocated. */
 char *ssh_public_line(const unsigned char pub[ED25519_PUB_LEN]);
