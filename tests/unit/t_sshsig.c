@@ -256,47 +256,68 @@ START_TEST(sshsig_bounds_long_input)
 }
 END_TEST
 
-/* The blob inside our signature, one byte at `at` replaced, armoured anew. */
-static void reforge(struct buf *out, size_t at, unsigned char byte, size_t extra)
+/* Offsets in the blob: magic 0, version 6, key 10, namespace 65, reserved 85, hash 89, signature 99. */
+#define BLOB_LEN 186
+
+struct change {
+	size_t at;
+	unsigned char byte; /* put at `at` */
+	size_t insert;      /* a further byte goes in before this offset, unless 0 */
+};
+
+/* Our signature with its blob changed, armoured anew. */
+static void reforge(struct buf *out, const struct change *change)
 {
 	CLEAN(free_ptr) char *sig = signed_text(NAMESPACE);
 	CLEAN(buf_release) struct buf b64 = BUF_INIT(1024);
-	unsigned char blob[512] = {0};
-	char text[1024];
+	unsigned char blob[BLOB_LEN + 3];
+	char text[512];
 	const char *c = strchr(sig, '\n');
-	size_t i;
-	long n;
+	size_t n = BLOB_LEN, i;
 
 	for (; *c != '-'; c++)
 		if (*c != '\n')
 			buf_add(&b64, c, 1);
-	n = base64_decode(blob, buf_str(&b64), b64.len);
-	ck_assert_int_gt(n, 0);
-	blob[at] = byte;
-	base64_encode(text, blob, (size_t)n + extra);
+	ck_assert_int_eq(base64_decode(blob, buf_str(&b64), b64.len), BLOB_LEN);
+	blob[change->at] = change->byte;
+	if (change->insert) {
+		memmove(blob + change->insert + 1, blob + change->insert, n - change->insert);
+		blob[change->insert] = 0;
+		n++;
+	}
+	base64_encode(text, blob, n);
 	buf_addf(out, "-----BEGIN SSH SIGNATURE-----\n");
 	for (i = 0; i < strlen(text); i += 70)
 		buf_addf(out, "%.70s\n", text + i);
 	buf_addf(out, "-----END SSH SIGNATURE-----\n");
 }
 
-/* Offsets in the blob: magic 0, version 6, key 10, namespace 65, reserved 85, hash 89, signature 99. */
 START_TEST(sshsig_refuses_wellformed_armour_around_a_changed_blob)
 {
-	static const struct {
-		size_t at;
-		unsigned char byte;
-		size_t extra;
-	} changes[] = {{0, 'T', 0}, {9, 2, 0}, {13, 52, 0}, {18, 'x', 0}, {68, 15, 0}, {88, 1, 0}, {94, '2', 0},
-	        {10, 0x7f, 0}, {103, 'x', 0}, {0, 'S', 1}};
+	static const struct change same = {0, 'S', 0};
+	static const struct change changes[] = {
+	        {0, 'T', 0},         /* magic */
+	        {9, 2, 0},           /* version */
+	        {13, 52, 0},         /* length of the key beyond it */
+	        {18, 'x', 0},        /* key type */
+	        {10, 0x7f, 0},       /* length of the key beyond everything */
+	        {68, 15, 0},         /* length of the namespace short of it */
+	        {88, 1, 0},          /* length of reserved beyond it */
+	        {94, '2', 0},        /* hash name */
+	        {108, 'x', 0},       /* signature type */
+	        {13, 52, 65},        /* a byte behind the key, in its field */
+	        {88, 1, 89},         /* a byte in reserved */
+	        {102, 84, BLOB_LEN}, /* a byte behind the signature, in its field */
+	        {0, 'S', BLOB_LEN},  /* a byte behind everything */
+	};
 	CLEAN(buf_release) struct buf b = BUF_INIT(2048);
 	size_t i;
 
-	reforge(&b, 0, 'S', 0);
+	reforge(&b, &same);
 	ck_assert_int_eq(verify_text(buf_str(&b), b.len), 0);
 	for (i = 0; i < ARRAY_LEN(changes); i++) {
 		buf_clear(&b);
-		reforge(&b, changes[i].at, changes[i].byte, changes[i].extra);
+		reforge(&b, &changes[i]);
 		assert_malformed(&b);
 	}
 }
