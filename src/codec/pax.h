@@ -26,11 +26,12 @@ void pax_disk_free(struct pax_disk *d);
 
 struct pax_file {
 	const char *path;     /* path inside the copy: no leading slash */
-	const char *access;   /* path by which it can be reached now, or NULL */
+	const char *access;   /* path by which it can be reached now, or NULL; symlinks need one */
 	int fd;               /* open descriptor of it (regular files, directories), or -1 */
 	const struct stat *st;
 	const char *hardlink; /* earlier name inside the copy, or NULL */
-	/* Data regions of a sparse file, ascending; NULL when it is not sparse. The file's size is st->st_size. */
+	/* Data regions of a sparse file, ascending; NULL when it is not sparse. The file's size is st->st_size. Lengths are
+	 * multiples of 512 except that of a region which ends the file. */
 	const struct pax_extent *extents;
 	size_t n_extents;
 };

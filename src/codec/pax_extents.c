@@ -5,6 +5,7 @@
 #include "base/mem.h"
 
 #define HOLE_MIN 4096u
+#define ALIGN ((uint64_t)511) /* GNU tar reads a region in blocks: only the last may end inside one */
 
 struct map {
 	struct pax_extent *v;
@@ -20,7 +21,7 @@ static uint64_t map_end(const struct map *m)
 static void map_put(struct map *m, uint64_t off, uint64_t end)
 {
 	uint64_t last = map_end(m);
-	if (off - last < m->hole_min) {
+	if (off < last || off - last < m->hole_min) {
 		if (m->n) {
 			m->v[m->n - 1].len = end - m->v[m->n - 1].off;
 			return;
@@ -58,7 +59,7 @@ static int map_scan(struct map *m, int fd, uint64_t size)
 		pos = MIN((uint64_t)hole, size);
 		if (hole <= data)
 			return 0;
-		map_put(m, (uint64_t)data, pos);
+		map_put(m, (uint64_t)data & ~ALIGN, MIN((pos + ALIGN) & ~ALIGN, size));
 		map_coarsen(m);
 	}
 	return 0;

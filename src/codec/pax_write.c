@@ -46,12 +46,14 @@ void pax_disk_free(struct pax_disk *d)
 struct sink {
 	struct buf *out;
 	struct err *err;
-	bool failed;
+	bool failed, complete;
 };
 
 static la_ssize_t on_write(struct archive *a, void *arg, const void *p, size_t n)
 {
 	struct sink *s = arg;
+	if (s->complete)
+		return (la_ssize_t)n;
 	if (buf_put(s->out, p, n, s->err)) {
 		s->failed = true;
 		archive_set_error(a, ENOMEM, "record ceiling");
@@ -119,7 +121,10 @@ static int emit(struct archive_entry *e, const char *path, bool sparse, struct b
 		ret = err_wrap(err, "%s", path);
 	else if (r < ARCHIVE_WARN)
 		ret = err_set(err, ERR_UNSUPPORTED, "%s: %s", path, archive_error_string(a));
-	archive_write_fail(a); /* else closing would add padding */
+	/* Failed, closing writes no content in place of what never came; without a close the client filter leaks. */
+	s.complete = true;
+	archive_write_fail(a);
+	archive_write_close(a);
 	archive_write_free(a);
 	if (!ret)
 		ret = check_record(path, out->p + start, out->len - start, sparse, err);
@@ -199,12 +204,9 @@ static int add_xattrs(struct pax_disk *d, const struct pax_file *f, struct err *
 
 static int add_target(struct pax_disk *d, const struct pax_file *f, struct err *err)
 {
-	ssize_t n = -1;
-	errno = EBADF;
-	if (f->access)
-		n = readlink(f->access, d->target, PATH_MAX);
-	else if (f->fd >= 0)
-		n = readlinkat(f->fd, "", d->target, PATH_MAX);
+	if (!f->access)
+		return err_set(err, ERR_INTERNAL, "%s: symbolic link without a path to it", f->path);
+	ssize_t n = readlink(f->access, d->target, PATH_MAX);
 	if (n < 0)
 		return err_sys(err, ERR_IO, "%s: read link", f->path);
 	d->target[n] = 0;
@@ -221,6 +223,8 @@ static int add_extents(struct archive_entry *e, const struct pax_file *f, uint64
 		const struct pax_extent *x = f->extents + i;
 		if (x->off < at || __builtin_add_overflow(x->off, x->len, &end) || end > (uint64_t)f->st->st_size)
 			return err_set(err, ERR_INTERNAL, "%s: data regions out of order or beyond the size", f->path);
+		if (x->len % PAX_TAR_BLOCK && end != (uint64_t)f->st->st_size)
+			return err_set(err, ERR_INTERNAL, "%s: data region that ends inside a block", f->path);
 		archive_entry_sparse_add_entry(e, (int64_t)x->off, (int64_t)x->len);
 		at = end;
 		sum += x->len;
