@@ -2,7 +2,7 @@
  * Byte buffers with a ceiling, and bounds-checked reading and writing of little-endian numbers.
  *
  *   CLEAN(buf_release) struct buf b = BUF_INIT(1 << 20);
- *   if (buf_put(&b, p, n, err)) return -err->code;
+ *   if (buf_put(&b, p, n, err)) return err_rc(err);
  *
  * A buf owns its memory. `limit` bounds len: growing past it is ERR_NOMEM. A rd borrows what it reads; after the first
  * short read every further one fails too, so a decoder may check once at the end with rd_ok().

@@ -48,6 +48,12 @@ int err_exit_status(enum err_code code);
 /* Of two exit statuses, the one that wins when several apply: 70, any status not named here, 10, 6, 9, 1, 8, 3, 4, 0. */
 int err_status_worse(int a, int b);
 
+/* What a function returns whose callee has just filled err (which must not be NULL). */
+static inline int err_rc(const struct err *err)
+{
+	return -(int)err->code;
+}
+
 /* A bug: print file, line and message to stderr and abort, in release builds too. */
 #define BUG(...) err_bug(__FILE__, __LINE__, __VA_ARGS__)
 #define BUG_ON(c)                                                                                                      \

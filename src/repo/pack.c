@@ -160,7 +160,7 @@ int pack_begin(struct pack *p, const struct session_key *k, const struct source_
 	BUG_ON(n_env > 255);
 	fixed[HEADER_FIXED - 1] = (unsigned char)n_env;
 	if (buf_put(&h, fixed, sizeof fixed, err))
-		return -err->code;
+		return err_rc(err);
 	for (size_t i = 0; i < n_env; i++) {
 		CLEAN(buf_release) struct buf one = BUF_INIT(ENVELOPE_MAX);
 		int rc = envelope_encode(&env[i], &one, err);

@@ -45,6 +45,7 @@ struct session_opts {
 	size_t n_sites;
 	char run[33];
 	int64_t now;
+	bool dry_run; /* nothing is put, offered or written */
 };
 
 struct session;
