@@ -1,6 +1,7 @@
 /*
  * Keys of a repository: a source's own (on the protected host), the opening key of a class (on the recovery host), envelopes
- * and sealed objects. Files are canonical JSON, mode 0600, create-only, secrets in base64.
+ * and sealed objects. Files are canonical JSON and a line feed, mode 0600, create-only, secrets in base64. What is encoded,
+ * sealed or opened into a struct buf is appended to it. Names given (source, class) must be valid: str_is_id().
  */
 #ifndef REPO_KEYS_H
 #define REPO_KEYS_H
@@ -24,6 +25,7 @@ struct source_keys {
 	struct secret psk;  /* 32 bytes */
 	unsigned char sign_pub[ED25519_PUB_LEN];
 };
+/* Draws all but psk, which is copied. */
 void source_keys_generate(struct source_keys *k, const unsigned char repo[REPO_ID_LEN], const char *source, const char *class_name, uint32_t epoch, const struct secret *psk);
 void source_keys_release(struct source_keys *k);
 int source_keys_save(const struct source_keys *k, const char *path, struct err *err) HF_NODISCARD;
@@ -41,7 +43,7 @@ void opening_key_generate(struct opening_key *k, const unsigned char repo[REPO_I
 void opening_key_release(struct opening_key *k);
 int opening_key_save(const struct opening_key *k, const char *path, struct err *err) HF_NODISCARD;
 int opening_key_load(struct opening_key *k, const char *path, struct err *err) HF_NODISCARD;
-/* psk of a source: HKDF of R. */
+/* psk of a source: HKDF of R, 32 bytes into an empty secret. */
 void opening_key_psk(const struct opening_key *k, const char *source, struct secret *psk);
 
 /* Ed25519 seed files (root, log): {"kind":..., "seed":..., "public":...}. */
@@ -69,6 +71,7 @@ struct envelope {
 	size_t n_ct;
 };
 #define ENVELOPE_MAX 1024
+/* ERR_UNSUPPORTED for a kem other than KEM_X25519. Decoding one is fine, with n_ct 0: it is for another recipient. */
 int envelope_encode(const struct envelope *e, struct buf *out, struct err *err) HF_NODISCARD;
 int envelope_decode(const void *p, size_t n, struct envelope *e, struct err *err) HF_NODISCARD;
 
@@ -83,11 +86,12 @@ int session_key_seal(const struct session_key *k, const struct source_keys *host
 /* Opens and checks sid and commitment. ERR_MISSING when the envelope is for another recipient. */
 int session_key_open(const struct opening_key *o, const char *source, const struct envelope *e, struct session_key *ret, struct err *err) HF_NODISCARD;
 
-/* k/<source>/<epoch>. */
+/* k/<source>/<epoch>, for 1 to 255 recipients. Opening: ERR_MISSING when none of them is o, ERR_CORRUPT when it does not open. */
 int key_object_seal(const struct source_keys *host, const struct recipient *to, size_t n, struct buf *out, struct err *err) HF_NODISCARD;
 int key_object_open(const struct opening_key *o, const char *source, uint32_t epoch, const void *p, size_t n, struct source_secrets *ret, struct err *err) HF_NODISCARD;
 
 enum sealed_kind { SEALED_DELTA = 1, SEALED_MERGE = 2, SEALED_FACTS = 3 };
+/* One sealed object under a key of its own. Getting: ERR_FORMAT when it is none of that kind, ERR_CORRUPT when it does not open. */
 int sealed_put(const struct secret *idx_key, const unsigned char repo[REPO_ID_LEN], const char *source, enum sealed_kind kind, const void *p, size_t n, struct buf *out, struct err *err) HF_NODISCARD;
 int sealed_get(const struct secret *idx_key, const unsigned char repo[REPO_ID_LEN], const char *source, enum sealed_kind kind, const void *p, size_t n, struct buf *out, struct err *err) HF_NODISCARD;
 

@@ -1,0 +1,487 @@
+#include "repo/index_int.h"
+
+#include <fcntl.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+#include "base/mem.h"
+
+/* A bucket of the fan holds about 64 entries of a segment in memory. A mapped one gets a coarser fan: making it touches the file. */
+enum { FAN_SHIFT = 6, FAN_BITS_MEMORY = 17, FAN_BITS_FILE = 14 };
+
+struct index *index_new(void)
+{
+	return xcalloc(1, sizeof(struct index));
+}
+
+static void segment_release(struct segment *s)
+{
+	if (s->mapped)
+		munmap(s->p, s->n);
+	else
+		free(s->p);
+	free(s->fan);
+	free(s->name);
+}
+
+void index_free(struct index *ix)
+{
+	if (!ix)
+		return;
+	for (size_t i = 0; i < ix->n_seg; i++)
+		segment_release(&ix->seg[i]);
+	for (size_t i = 0; i < ix->known.n; i++)
+		free(ix->known.name[i]);
+	free(ix->known.name);
+	free(ix->seg);
+	free(ix->slot);
+	free(ix);
+}
+
+/* --- names --- */
+
+static int by_name(const void *a, const void *b)
+{
+	return strcmp(*(char *const *)a, *(char *const *)b);
+}
+
+bool index_has_segment(const struct index *ix, const char *name)
+{
+	return ix->known.n && bsearch(&name, ix->known.name, ix->known.n, sizeof name, by_name);
+}
+
+/* Many at once, then one sort: a merge may replace thousands. */
+static void names_append(struct index_names *s, char *name)
+{
+	s->name = xgrow(s->name, s->n, &s->cap, sizeof *s->name);
+	s->name[s->n++] = name;
+}
+
+static void names_sort(struct index_names *s)
+{
+	size_t kept = 0;
+
+	qsort(s->name, s->n, sizeof *s->name, by_name);
+	for (size_t i = 0; i < s->n; i++) {
+		if (kept && !strcmp(s->name[kept - 1], s->name[i]))
+			free(s->name[i]);
+		else
+			s->name[kept++] = s->name[i];
+	}
+	s->n = kept;
+}
+
+/* --- one segment --- */
+
+/* First 8 bytes as a number that orders as the bytes do. */
+static uint64_t id_number(const unsigned char *id)
+{
+	return __builtin_bswap64(get_u64(id));
+}
+
+static bool below(const struct segment *s, uint32_t i, const unsigned char *id)
+{
+	const unsigned char *at = segment_id(s, i);
+	uint64_t x = id_number(at), y = id_number(id);
+
+	return x != y ? x < y : memcmp(at, id, ID_LEN) < 0;
+}
+
+/*
+ * First entry of [lo, hi) that is not below id, hi when there is none. Gallops away from the guess, which is near when ids are
+ * uniform, and stays within bounds whatever the entries hold.
+ */
+static uint32_t lower_bound(const struct segment *s, const unsigned char *id, uint32_t lo, uint32_t hi, uint32_t guess)
+{
+	uint32_t step = 1;
+
+	if (lo >= hi)
+		return lo;
+	guess = MAX(lo, MIN(guess, hi - 1));
+	if (below(s, guess, id)) {
+		lo = guess + 1;
+		while (lo < hi) {
+			uint32_t at = hi - lo > step ? lo + step - 1 : hi - 1;
+
+			if (!below(s, at, id)) {
+				hi = at;
+				break;
+			}
+			lo = at + 1;
+			step *= 2;
+		}
+	} else {
+		hi = guess;
+		while (lo < hi) {
+			uint32_t at = hi - lo > step ? hi - step : lo;
+
+			if (below(s, at, id)) {
+				lo = at + 1;
+				break;
+			}
+			hi = at;
+			step *= 2;
+		}
+	}
+	while (lo < hi) {
+		uint32_t mid = lo + (hi - lo) / 2;
+
+		if (below(s, mid, id))
+			lo = mid + 1;
+		else
+			hi = mid;
+	}
+	return lo;
+}
+
+static void build_fan(struct segment *s)
+{
+	unsigned bits = 0, most = s->mapped ? FAN_BITS_FILE : FAN_BITS_MEMORY;
+	uint32_t at = 0, share;
+
+	while (bits < most && s->entries >> FAN_SHIFT >> bits)
+		bits++;
+	s->fan_bits = bits;
+	s->fan = xcalloc(((size_t)1 << bits) + 1, sizeof *s->fan);
+	share = s->entries >> bits;
+	for (uint32_t b = 1; b < UINT32_C(1) << bits; b++) {
+		unsigned char id[ID_LEN] = {0};
+
+		put_u64(id, __builtin_bswap64((uint64_t)b << (64 - bits)));
+		at = lower_bound(s, id, at, s->entries, share > UINT32_MAX - at ? UINT32_MAX : at + share);
+		s->fan[b] = at;
+	}
+	s->fan[UINT32_C(1) << bits] = s->entries;
+}
+
+/* Where id is or would be; *ret_end bounds the run of equal ids. */
+static uint32_t segment_find(const struct segment *s, const unsigned char *id, uint32_t *ret_end)
+{
+	uint64_t x = id_number(id), bucket = s->fan_bits ? x >> (64 - s->fan_bits) : 0;
+	uint32_t lo = s->fan[bucket], hi = s->fan[bucket + 1];
+	uint64_t guess = ((x << s->fan_bits >> 32) * (hi - lo)) >> 32;
+
+	*ret_end = hi;
+	return lower_bound(s, id, lo, hi, lo + (uint32_t)guess);
+}
+
+static uint32_t pack_size(const struct segment *s, uint32_t pack)
+{
+	return get_u32(s->pack + (size_t)pack * INDEX_PACK_LEN + 84);
+}
+
+bool segment_entry_ok(const struct segment *s, const struct index_entry *e)
+{
+	if (e->pack >= s->packs || e->sealed_len <= CHUNK_OVERHEAD || e->plain_len < 1 || e->plain_len > CHUNK_PLAIN_MAX)
+		return false;
+	if (e->type < CHUNK_CONTENT || e->type > CHUNK_NOTES || e->comp > COMP_ZSTD)
+		return false;
+	if (e->comp == COMP_RAW && e->sealed_len - CHUNK_OVERHEAD != e->plain_len)
+		return false;
+	return (uint64_t)e->offset + e->sealed_len <= pack_size(s, e->pack);
+}
+
+static int check_entries(const struct segment *s, struct err *err)
+{
+	for (uint32_t i = 0; i < s->packs; i++)
+		if (pack_size(s, i) > PACK_MAX)
+			return err_set(err, ERR_FORMAT, "index %s: pack %u of %u bytes", s->name, i, pack_size(s, i));
+	for (uint32_t i = 0; i < s->entries; i++) {
+		struct index_entry e;
+
+		index_get_entry(segment_id(s, i), &e);
+		if (!segment_entry_ok(s, &e) || get_u16(segment_id(s, i) + 50))
+			return err_set(err, ERR_FORMAT, "index %s: entry %u is out of bounds", s->name, i);
+		if (i && below(s, i, segment_id(s, i - 1)))
+			return err_set(err, ERR_FORMAT, "index %s: entry %u is out of order", s->name, i);
+	}
+	return 0;
+}
+
+/* Sizes and the names that it replaces; nothing of packs and entries is read. */
+static int segment_parse(struct segment *s, struct index_names *replaced, struct err *err)
+{
+	struct rd r = rd_init(s->p, s->n);
+	uint32_t n_replaced;
+	bool merge;
+
+	s->packs = rd_u32(&r);
+	s->entries = rd_u32(&r);
+	n_replaced = rd_u32(&r);
+	s->pack = rd_bytes(&r, (size_t)s->packs * INDEX_PACK_LEN);
+	s->entry = rd_bytes(&r, (size_t)s->entries * INDEX_ENTRY_LEN);
+	if (!rd_ok(&r) || n_replaced > r.left / 2)
+		return err_set(err, ERR_FORMAT, "index %s: cut short", s->name);
+	if (n_replaced && index_name_ok(s->name, strlen(s->name), &merge) && !merge)
+		return err_set(err, ERR_FORMAT, "index %s: only a merge replaces others", s->name);
+	for (uint32_t i = 0; i < n_replaced; i++) {
+		size_t n;
+		const char *name = (const char *)format_text_rd(&r, 2 + 2 * ID_LEN, &n);
+
+		if (!name || !index_name_ok(name, n, &merge))
+			return err_set(err, ERR_FORMAT, "index %s: bad name of what it replaces", s->name);
+		names_append(replaced, xstrndup(name, n));
+	}
+	return rd_end(&r) ? 0 : err_set(err, ERR_FORMAT, "index %s: bytes left over", s->name);
+}
+
+/* --- packs by digest --- */
+
+static const unsigned char *pack_at(const struct index *ix, uint32_t pack_no, const struct segment **ret)
+{
+	size_t lo = 0, hi = ix->n_seg;
+
+	/* The last segment whose first pack is not above; the empty ones before it share its number. */
+	while (hi - lo > 1) {
+		size_t mid = lo + (hi - lo) / 2;
+
+		if (ix->seg[mid].first_pack <= pack_no)
+			lo = mid;
+		else
+			hi = mid;
+	}
+	BUG_ON(pack_no >= ix->packs);
+	*ret = &ix->seg[lo];
+	return ix->seg[lo].pack + (size_t)(pack_no - ix->seg[lo].first_pack) * INDEX_PACK_LEN;
+}
+
+static uint32_t *find_slot(const struct index *ix, const unsigned char *digest)
+{
+	uint32_t i = (uint32_t)get_u64(digest) & (ix->slots - 1);
+	const struct segment *s;
+
+	while (ix->slot[i] && memcmp(pack_at(ix, ix->slot[i] - 1, &s), digest, ID_LEN) != 0)
+		i = (i + 1) & (ix->slots - 1);
+	return &ix->slot[i];
+}
+
+static void hash_segment(struct index *ix, const struct segment *s)
+{
+	for (uint32_t i = 0; i < s->packs; i++) {
+		uint32_t *slot = find_slot(ix, s->pack + (size_t)i * INDEX_PACK_LEN);
+
+		if (!*slot) {
+			*slot = s->first_pack + i + 1;
+		}
+	}
+}
+
+/* Enter the newest segment; all of them again when the table is small or something was hidden. */
+static void hash_packs(struct index *ix, bool all)
+{
+	uint64_t want = 64;
+
+	while (want < 2 * (uint64_t)ix->packs + 1)
+		want *= 2;
+	BUG_ON(want > UINT32_MAX);
+	if (!all && want <= ix->slots) {
+		hash_segment(ix, &ix->seg[ix->n_seg - 1]);
+		return;
+	}
+	free(ix->slot);
+	ix->slots = (uint32_t)want;
+	ix->slot = xcalloc(ix->slots, sizeof *ix->slot);
+	for (size_t i = 0; i < ix->n_seg; i++)
+		if (!ix->seg[i].hidden)
+			hash_segment(ix, &ix->seg[i]);
+}
+
+/* --- adding --- */
+
+static void names_release(struct index_names *s)
+{
+	for (size_t i = 0; i < s->n; i++)
+		free(s->name[i]);
+	free(s->name);
+	*s = (struct index_names){0};
+}
+
+static bool hide_replaced(struct index *ix, struct index_names *replaced)
+{
+	bool hid = false;
+
+	if (!replaced->n)
+		return false;
+	names_sort(replaced);
+	for (size_t i = 0; i + 1 < ix->n_seg; i++) {
+		struct segment *s = &ix->seg[i];
+
+		if (!s->hidden && bsearch(&s->name, replaced->name, replaced->n, sizeof *replaced->name, by_name))
+			s->hidden = hid = true;
+	}
+	for (size_t i = 0; i < replaced->n; i++)
+		names_append(&ix->known, replaced->name[i]);
+	replaced->n = 0;
+	return hid;
+}
+
+/* s->p, n, mapped and name set. On failure the bytes stay the caller's. */
+static int index_take(struct index *ix, struct segment *s, struct err *err)
+{
+	CLEAN(names_release) struct index_names replaced = {0};
+	int rc = segment_parse(s, &replaced, err);
+
+	if (!rc && !s->mapped)
+		rc = check_entries(s, err);
+	s->first_pack = ix->packs;
+	if (!rc && s->packs > UINT32_MAX / 4 - ix->packs)
+		rc = err_set(err, ERR_NOMEM, "index %s: too many packs", s->name);
+	if (rc)
+		return rc;
+	build_fan(s);
+	ix->packs += s->packs;
+	ix->seg = xgrow(ix->seg, ix->n_seg, &ix->cap_seg, sizeof *ix->seg);
+	ix->seg[ix->n_seg++] = *s;
+	hash_packs(ix, hide_replaced(ix, &replaced));
+	names_append(&ix->known, xstrdup(s->name));
+	names_sort(&ix->known);
+	return 0;
+}
+
+int index_add(struct index *ix, const char *name, struct buf *plaintext, struct err *err)
+{
+	struct segment s = {.p = plaintext->p, .n = plaintext->len};
+	int rc;
+
+	if (index_has_segment(ix, name)) {
+		buf_release(plaintext);
+		return 0;
+	}
+	s.name = xstrdup(name);
+	rc = index_take(ix, &s, err);
+	if (rc) {
+		free(s.name);
+		return rc;
+	}
+	plaintext->p = NULL;
+	buf_release(plaintext);
+	return 0;
+}
+
+static int map_file(const char *path, struct segment *s, struct err *err)
+{
+	CLEAN(close_fd) int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
+	struct stat st;
+	void *p;
+
+	if (fd < 0 || fstat(fd, &st))
+		return err_sys(err, ERR_IO, "%s", path);
+	if (!S_ISREG(st.st_mode) || st.st_size < (off_t)INDEX_HEAD_LEN || st.st_size > (off_t)INDEX_MAX)
+		return err_set(err, ERR_FORMAT, "%s: not an index file", path);
+	p = mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_SHARED, fd, 0);
+	if (p == MAP_FAILED)
+		return err_sys(err, ERR_IO, "%s", path);
+	s->p = p;
+	s->n = (size_t)st.st_size;
+	s->mapped = true;
+	return 0;
+}
+
+int index_add_file(struct index *ix, const char *name, const char *path, struct err *err)
+{
+	struct segment s = {0};
+	int rc;
+
+	if (index_has_segment(ix, name))
+		return 0;
+	rc = map_file(path, &s, err);
+	if (rc)
+		return rc;
+	s.name = xstrdup(name);
+	rc = index_take(ix, &s, err);
+	if (rc)
+		segment_release(&s);
+	return rc;
+}
+
+/* --- looking up --- */
+
+static void fill_place(const struct segment *s, const struct index_entry *e, struct index_place *ret)
+{
+	const unsigned char *pack = s->pack + (size_t)e->pack * INDEX_PACK_LEN;
+
+	*ret = (struct index_place){
+		.pack_digest = pack,
+		.sid = pack + 32,
+		.salt = pack + 48,
+		.epoch = get_u32(pack + 80),
+		.pack_size = get_u32(pack + 84),
+		.offset = e->offset,
+		.sealed_len = e->sealed_len,
+		.plain_len = e->plain_len,
+		.type = e->type,
+		.comp = e->comp,
+		.pack_no = s->first_pack + e->pack,
+	};
+}
+
+bool index_lookup_nth(const struct index *ix, const unsigned char id[ID_LEN], unsigned n, struct index_place *ret)
+{
+	for (size_t k = ix->n_seg; k-- > 0;) {
+		const struct segment *s = &ix->seg[k];
+		uint32_t i, end;
+
+		if (s->hidden)
+			continue;
+		i = segment_find(s, id, &end);
+		for (; i < end && !memcmp(segment_id(s, i), id, ID_LEN); i++) {
+			struct index_entry e;
+
+			index_get_entry(segment_id(s, i), &e);
+			/* A cache file is not checked before: what makes no sense is not there. */
+			if (!segment_entry_ok(s, &e) || n--)
+				continue;
+			fill_place(s, &e, ret);
+			return true;
+		}
+	}
+	return false;
+}
+
+bool index_lookup(const struct index *ix, const unsigned char id[ID_LEN], struct index_place *ret)
+{
+	return index_lookup_nth(ix, id, 0, ret);
+}
+
+uint32_t index_packs(const struct index *ix)
+{
+	return ix->packs;
+}
+
+uint64_t index_entries(const struct index *ix)
+{
+	uint64_t n = 0;
+
+	for (size_t i = 0; i < ix->n_seg; i++)
+		n += ix->seg[i].hidden ? 0 : ix->seg[i].entries;
+	return n;
+}
+
+size_t index_segments(const struct index *ix)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < ix->n_seg; i++)
+		n += !ix->seg[i].hidden;
+	return n;
+}
+
+void index_pack_get(const struct index *ix, uint32_t pack_no, struct index_pack *ret)
+{
+	const struct segment *s;
+	const unsigned char *p = pack_at(ix, pack_no, &s);
+
+	memcpy(ret->digest, p, ID_LEN);
+	memcpy(ret->sid, p + 32, SID_LEN);
+	memcpy(ret->salt, p + 48, SALT_LEN);
+	ret->epoch = get_u32(p + 80);
+	ret->size = get_u32(p + 84);
+}
+
+uint32_t index_pack_find(const struct index *ix, const unsigned char digest[ID_LEN])
+{
+	uint32_t *slot = ix->slots ? find_slot(ix, digest) : NULL;
+
+	return slot && *slot ? *slot - 1 : UINT32_MAX;
+}
