@@ -35,9 +35,11 @@ $(B)/holdfast: $(B)/src/cli/main.o $(LIB)
 	$(if $(Q),@echo "  LD $@")
 	$(Q)$(CC) $(LDFLAGS_ALL) -o $@ $^ $(LIBS)
 
+$(B)/tests/t_store: $(B)/tests/unit/store_conformance.o
+
 $(B)/tests/t_%: $(B)/tests/unit/t_%.o $(LIB)
 	@mkdir -p $(@D)
-	$(Q)$(CC) $(LDFLAGS_ALL) -o $@ $^ $(shell pkg-config --libs check) $(LIBS)
+	$(Q)$(CC) $(LDFLAGS_ALL) -o $@ $(filter %.o,$^) $(filter %.a,$^) $(shell pkg-config --libs check) $(LIBS)
 
 -include $(wildcard $(B)/src/*/*.d $(B)/tests/unit/*.d)
 

@@ -1,14 +1,17 @@
 /*
- * A store: a flat map from keys to immutable bytes. Sites are stores; everything that leaves a host is an object in one.
+ * A store: a flat map from keys to immutable bytes. Sites are stores; everything that leaves a host is an object in
+ * one.
  *
  *   struct store *s;
  *   if (store_open("file:///mnt/north/ca", NULL, &s, &err)) ...
  *   store_put(s, "p/docs/0123456789abcdef/ab..", &src, 0, &err)
  *   store_free(s);
  *
- * Keys: 1 to 1,000 bytes of [A-Za-z0-9._/-], components neither empty nor "." nor "..". Puts are create-only: a key is never
- * overwritten, and an object is visible whole or not at all and durable when put returns 0. A filter is a store that owns
- * the store below it. Threading: one struct store a thread, unless a driver says STORE_THREADSAFE (file and mem do).
+ * Keys: 1 to 1,000 bytes of [A-Za-z0-9._/-] in components of 1 to 255 bytes that do not begin with a dot (those names
+ * are the drivers' own, and "." and ".." are among them). A key is not the directory of another one: such a put is
+ * ERR_EXISTS. Puts are create-only: a key is never overwritten, and an object is visible whole or not at all and
+ * durable when put returns 0. A filter is a store that owns the store below it. Threading: one struct store a thread,
+ * unless its caps hold STORE_THREADSAFE (file and mem do, filters hand it on).
  */
 #ifndef STORE_STORE_H
 #define STORE_STORE_H
@@ -39,61 +42,82 @@ struct store_src {
 	size_t n_pieces;
 };
 
-/* Where bytes of a get go, in order. Returning non-zero stops the get with that -code. */
+/*
+ * Where bytes of a get go, in order. Returning non-zero stops the get, which returns it; such an error is not the
+ * site's and gets no prefix.
+ */
 struct store_sink {
 	int (*write)(void *arg, const void *p, size_t n, struct err *err);
 	void *arg;
 };
+/* len 0: to the end. A range is cut at the end of the object: from there on it is empty, which is no error. */
 struct store_range {
-	uint64_t off, len; /* len 0: to the end */
+	uint64_t off, len;
 };
 struct store_stat {
 	uint64_t size;
 	int64_t mtime_ns; /* when it arrived, by the site's clock; 0 when unknown */
 };
-/* Called once a key in ascending byte order; non-zero stops the listing and is returned. */
+/* Called once a key in ascending byte order of whole keys; non-zero stops the listing and is returned. */
 typedef int (*store_list_fn)(void *arg, const char *key, const struct store_stat *st, struct err *err);
 
 struct store;
+/* Keys and prefixes arrive validated, err may be NULL. What a sink or list callback returned is handed on as it is. */
 struct store_ops { /* static const, one per driver or filter */
 	const char *scheme;
 	/* ERR_EXISTS when the key is taken (the bytes there may differ or be equal). */
 	int (*put)(struct store *s, const char *key, const struct store_src *src, unsigned flags, struct err *err);
-	int (*get)(struct store *s, const char *key, struct store_range range, struct store_sink *sink, struct err *err);
+	int (*get)(
+	        struct store *s, const char *key, struct store_range range, struct store_sink *sink, struct err *err);
 	int (*stat)(struct store *s, const char *key, struct store_stat *ret, struct err *err);
-	int (*list)(struct store *s, const char *prefix, const char *after, store_list_fn fn, void *arg, struct err *err);
+	int (*list)(
+	        struct store *s, const char *prefix, const char *after, store_list_fn fn, void *arg, struct err *err);
 	int (*remove)(struct store *s, const char *key, struct err *err);
 	int (*sync)(struct store *s, struct err *err);
 	void (*free)(struct store *s);
 };
 struct store {
 	const struct store_ops *ops;
-	uint32_t caps;  /* enum store_cap */
-	char *name;     /* for messages: the site's name or the URL without secrets */
+	uint32_t caps; /* enum store_cap */
+	char *name;    /* for messages: the site's name or the URL without secrets */
 };
 
 struct store_config {
 	const char *name; /* site name for messages; NULL: the URL */
 	bool create;      /* make the place when it is missing (init) */
+	bool named_temp;  /* file: write under .t/ first, as on a file system without O_TMPFILE */
 };
-/* Open by URL (file:///dir, mem://name). ERR_UNSUPPORTED names the scheme; ERR_UNREACHABLE when the place is not there. */
+/* Open by URL (file:///dir with %XX decoded, mem://name). ERR_UNSUPPORTED names the scheme; ERR_UNREACHABLE when the
+ * place is not there. */
 int store_open(const char *url, const struct store_config *c, struct store **ret, struct err *err) HF_NODISCARD;
 void store_free(struct store *s);
 void store_free_ptr(struct store **s); /* for CLEAN() */
 
-/* Checked calls: the key is validated, errors get "site NAME: " in front. */
-int store_put(struct store *s, const char *key, const struct store_src *src, unsigned flags, struct err *err) HF_NODISCARD;
+/*
+ * Checked calls: the key is validated (ERR_FORMAT), errors get "site NAME: " in front. ERR_MISSING: no such object. A
+ * list that is out of order or holds keys that are foreign or not valid is ERR_FORMAT, after the keys before were
+ * handed on.
+ */
+int store_put(struct store *s, const char *key, const struct store_src *src, unsigned flags, struct err *err)
+        HF_NODISCARD;
 int store_put_bytes(struct store *s, const char *key, const void *p, size_t n, struct err *err) HF_NODISCARD;
 /* Put; when the key is taken, compare: equal bytes are success, different ones ERR_EXISTS. For small objects. */
 int store_put_same(struct store *s, const char *key, const void *p, size_t n, struct err *err) HF_NODISCARD;
-/* Whole object into out, out->limit is the ceiling. */
+/* Whole object appended to out, out->limit is the ceiling (ERR_NOMEM). On failure out is as it was. */
 int store_get(struct store *s, const char *key, struct buf *out, struct err *err) HF_NODISCARD;
-int store_get_range(struct store *s, const char *key, uint64_t off, size_t len, struct buf *out, struct err *err) HF_NODISCARD;
-int store_get_sink(struct store *s, const char *key, struct store_range range, struct store_sink *sink, struct err *err) HF_NODISCARD;
+/* Exactly len bytes from off; ERR_CORRUPT when the object ends before. */
+int store_get_range(struct store *s, const char *key, uint64_t off, size_t len, struct buf *out, struct err *err)
+        HF_NODISCARD;
+int store_get_sink(struct store *s, const char *key, struct store_range range, struct store_sink *sink, struct err *err)
+        HF_NODISCARD;
+/* The write of a sink whose arg is a struct buf. */
+int store_buf_write(void *arg, const void *p, size_t n, struct err *err) HF_NODISCARD;
 int store_stat(struct store *s, const char *key, struct store_stat *ret, struct err *err) HF_NODISCARD;
-/* Keys that start with prefix and sort after `after` (NULL: all). */
-int store_list(struct store *s, const char *prefix, const char *after, store_list_fn fn, void *arg, struct err *err) HF_NODISCARD;
-/* Sorted, newly allocated array of keys. */
+/* Keys that start with prefix ("" for all; it may end inside a component) and sort after `after` (NULL: all). fn may
+ * use the store. */
+int store_list(struct store *s, const char *prefix, const char *after, store_list_fn fn, void *arg, struct err *err)
+        HF_NODISCARD;
+/* Sorted, newly allocated array of at most 16 Mi keys (ERR_NOMEM). */
 struct store_keys {
 	char **key;
 	uint64_t *size;
@@ -106,29 +130,57 @@ int store_sync(struct store *s, struct err *err) HF_NODISCARD;
 bool store_key_ok(const char *key);
 
 /* --- drivers --- */
+/* Directory dir, which may be a symbolic link; none is followed beneath. Objects have mode 0400. */
 int store_file_open(const char *dir, const struct store_config *c, struct store **ret, struct err *err) HF_NODISCARD;
+/* Path of an object's file, newly allocated; the object need not exist. ERR_UNSUPPORTED without STORE_LOCAL. */
+int store_local_path(struct store *s, const char *key, char **ret, struct err *err) HF_NODISCARD;
 /* A named in-memory store that lives as long as the process; the same name opens the same objects. */
 int store_mem_open(const char *name, struct store **ret, struct err *err) HF_NODISCARD;
 
 /* --- filters: each takes over `below` --- */
-/* Faults for tests and for the planted negative drills. One rule of text a fault, e.g. "get p/ flip 1000",
- * "put i/ fail NOSPACE after 3", "list x/ drop", "get p/ swap", "get p/ truncate 100", "put w/ kill after 5". See fault.c. */
+/*
+ * Faults for tests and for the planted negative drills. `rules` ends with NULL; each is "OP PREFIX ACTION [ARG]
+ * [after N] [times N]": "get p/ flip 1000", "put i/ fail NOSPACE after 3", "list x/ drop", "put w/ kill after 5".
+ *
+ * OP is put, get, stat, list, remove or any; PREFIX is that of the keys, * for all. A rule passes over its first
+ * `after` matching operations and acts on the next `times` (default: all). Rules act in the order given.
+ *
+ *   fail CODE        return that error, a name of err.def (all OPs)
+ *   flip [OFFSET]    turn bit 0 of a byte, default the middle one, negative from the end (put: what is stored; get)
+ *   truncate N       keep N bytes, negative: drop N at the end (put, get)
+ *   extend N         N zero bytes more (put, get)
+ *   swap             serve the next other object under PREFIX, ERR_FAILED when there is none (get)
+ *   drop             acknowledge and do nothing (put, remove); leave out keys under PREFIX (list)
+ *   stale            keys under PREFIX as they were when the rule first acted (list)
+ *   kill, killafter  SIGKILL to this process before the operation, or when it has taken place (all OPs)
+ *
+ * ERR_USAGE names a rule that does not parse; `below` then stays the caller's.
+ */
 int store_fault_new(struct store *below, const char *const *rules, struct store **ret, struct err *err) HF_NODISCARD;
-/* Calls fn with one line an operation: "put KEY 1234 ok 0.003". */
+/*
+ * Calls fn with one line an operation, in the thread that asked: op, key (* for an empty prefix), bytes or keys, ok or
+ * the error's name, seconds: "put KEY 1234 ok 0.003".
+ */
 struct store *store_trace_new(struct store *below, void (*fn)(void *arg, const char *line), void *arg);
 
 /*
- * Fan-out: one operation on several sites at once, each site with its own thread, queue and fate. A site that failed stays
- * failed until asked again; the others go on. Memory: a put's bytes are shared, not copied.
+ * Fan-out: one operation on several sites at once, each site with its own thread, queue and fate. A site that failed
+ * stays failed; the others go on. A site's store is used by its own thread only. Memory: a put's bytes are shared, not
+ * copied; at most 8 puts wait at a site and one is under way, then store_multi_put() blocks.
  */
 struct store_multi;
 struct store_multi *store_multi_new(struct store **sites, size_t n); /* sites stay the caller's */
-void store_multi_free(struct store_multi *m);                      /* waits for what is queued */
-/* Queue a put to every site that has not failed. done(arg) is called once, by any thread, when all have it or failed. */
-void store_multi_put(struct store_multi *m, const char *key, const struct store_src *src, void (*done)(void *arg), void *arg);
-/* Wait until all that was queued is done. */
+void store_multi_free(struct store_multi *m);                        /* waits for what is queued */
+/*
+ * Queue a put to every site that has not failed. done(arg), which may be NULL, is called once, by any thread, when all
+ * have it or failed (before this returns, when all had failed already). The bytes stay the caller's and in place until
+ * then; key and array of pieces are copied.
+ */
+void store_multi_put(
+        struct store_multi *m, const char *key, const struct store_src *src, void (*done)(void *arg), void *arg);
+/* Wait until all that was queued is done and every done() has returned. */
 void store_multi_wait(struct store_multi *m);
-/* First failure of site i, or NULL. */
+/* First failure of site i, or NULL. Valid until store_multi_free(). */
 const struct err *store_multi_error(struct store_multi *m, size_t i);
 /* Stop using site i from now on. */
 void store_multi_fail(struct store_multi *m, size_t i, const struct err *why);

@@ -1,0 +1,394 @@
+#include <pthread.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+#include "store/fault.h"
+#include "store/store.h"
+#include "base/mem.h"
+#include "base/str.h"
+
+#define RULES_MAX 64 /* a set of rules is a uint64_t */
+
+struct fault_store {
+	struct store base;
+	struct store *below;
+	struct fault_rule *rule;
+	size_t n;
+	pthread_mutex_t mutex; /* counters and old listings of the rules */
+};
+
+static struct fault_store *fault_of(struct store *s)
+{
+	return (struct fault_store *)s;
+}
+
+/* --- which rules act --- */
+
+static bool matches(const struct fault_rule *r, unsigned op, const char *key)
+{
+	return (r->ops & op) && (str_starts(key, r->prefix) || (op == FAULT_LIST && str_starts(r->prefix, key)));
+}
+
+/* Count this operation at every rule that matches it; the set of those that act on it. */
+static uint64_t acting(struct fault_store *f, unsigned op, const char *key)
+{
+	uint64_t set = 0;
+
+	pthread_mutex_lock(&f->mutex);
+	for (size_t i = 0; i < f->n; i++) {
+		struct fault_rule *r = &f->rule[i];
+
+		if (!matches(r, op, key))
+			continue;
+		uint64_t seen = r->seen++;
+
+		if (seen >= r->after && seen - r->after < r->times)
+			set |= UINT64_C(1) << i;
+	}
+	pthread_mutex_unlock(&f->mutex);
+	return set;
+}
+
+/* Next rule of the set with this action, from *at on; NULL when there is none. */
+static struct fault_rule *next_rule(struct fault_store *f, uint64_t set, enum fault_action action, size_t *at)
+{
+	while (*at < f->n) {
+		size_t i = (*at)++;
+
+		if ((set >> i & 1) && f->rule[i].action == action)
+			return &f->rule[i];
+	}
+	return NULL;
+}
+
+static bool has_rule(struct fault_store *f, uint64_t set, enum fault_action action)
+{
+	size_t at = 0;
+
+	return next_rule(f, set, action, &at) != NULL;
+}
+
+static int before(struct fault_store *f, uint64_t set, const char *key, struct err *err)
+{
+	size_t at = 0;
+	const struct fault_rule *r;
+
+	if (has_rule(f, set, FAULT_KILL))
+		(void)kill(getpid(), SIGKILL);
+	r = next_rule(f, set, FAULT_FAIL, &at);
+	return r ? err_set(err, r->code, "planted fault '%s' at %s", r->text, *key ? key : "*") : 0;
+}
+
+static int after(struct fault_store *f, uint64_t set, int rc)
+{
+	if (has_rule(f, set, FAULT_KILLAFTER))
+		(void)kill(getpid(), SIGKILL);
+	return rc;
+}
+
+/* --- changed bytes --- */
+
+static bool changes_bytes(struct fault_store *f, uint64_t set)
+{
+	return has_rule(f, set, FAULT_FLIP) || has_rule(f, set, FAULT_TRUNCATE) || has_rule(f, set, FAULT_EXTEND);
+}
+
+/* A position from the front, or from the end when negative, brought to within 0 … max. */
+static size_t position(int64_t at, size_t len, size_t max)
+{
+	if (at < 0) {
+		uint64_t back = 0 - (uint64_t)at;
+
+		return back > len ? 0 : MIN(len - (size_t)back, max);
+	}
+	return (uint64_t)at > max ? max : (size_t)at;
+}
+
+static int change_bytes(struct fault_store *f, uint64_t set, struct buf *b, struct err *err)
+{
+	int rc = 0;
+
+	for (size_t i = 0; i < f->n && !rc; i++) {
+		const struct fault_rule *r = &f->rule[i];
+
+		if (!(set >> i & 1))
+			continue;
+		if (r->action == FAULT_FLIP && b->len)
+			b->p[r->has_arg ? position(r->arg, b->len, b->len - 1) : b->len / 2] ^= 1;
+		else if (r->action == FAULT_TRUNCATE)
+			b->len = position(r->arg, b->len, b->len);
+		else if (r->action == FAULT_EXTEND)
+			rc = buf_fill(b, 0, (size_t)r->arg, err);
+	}
+	return rc;
+}
+
+static int fault_put(struct store *s, const char *key, const struct store_src *src, unsigned flags, struct err *err)
+{
+	struct fault_store *f = fault_of(s);
+	uint64_t set = acting(f, FAULT_PUT, key);
+	int rc = before(f, set, key, err);
+
+	if (rc)
+		return rc;
+	if (has_rule(f, set, FAULT_DROP))
+		return after(f, set, 0);
+	if (!changes_bytes(f, set))
+		return after(f, set, f->below->ops->put(f->below, key, src, flags, err));
+	CLEAN(buf_release) struct buf b = BUF_INIT(2 * STORE_OBJECT_MAX);
+
+	for (size_t i = 0; i < src->n_pieces && !rc; i++)
+		rc = buf_put(&b, src->piece[i].p, src->piece[i].n, err);
+	if (!rc)
+		rc = change_bytes(f, set, &b, err);
+	if (rc)
+		return rc;
+	const struct store_piece piece = {b.p, b.len};
+	const struct store_src changed = {&piece, 1};
+
+	return after(f, set, f->below->ops->put(f->below, key, &changed, flags, err));
+}
+
+/* Finds the key behind `key`, or else the first one that is another. */
+struct other_key {
+	const char *key;
+	char first[STORE_KEY_MAX + 1], next[STORE_KEY_MAX + 1];
+};
+
+static int see_other(void *arg, const char *key, const struct store_stat *st, struct err *err)
+{
+	struct other_key *o = arg;
+	int order = strcmp(key, o->key);
+
+	(void)st;
+	(void)err;
+	if (order > 0)
+		memcpy(o->next, key, strlen(key) + 1);
+	else if (order < 0 && !o->first[0])
+		memcpy(o->first, key, strlen(key) + 1);
+	return order > 0;
+}
+
+/* Key whose object is to be served for `key`. */
+static int swapped(struct fault_store *f, uint64_t set, const char *key, char ret[STORE_KEY_MAX + 1], struct err *err)
+{
+	size_t at = 0;
+	const struct fault_rule *r = next_rule(f, set, FAULT_SWAP, &at);
+	struct other_key o = {.key = key};
+
+	memcpy(ret, key, strlen(key) + 1);
+	if (!r)
+		return 0;
+	int rc = f->below->ops->list(f->below, r->prefix, NULL, see_other, &o, err);
+
+	if (rc < 0)
+		return rc;
+	if (!o.next[0] && !o.first[0])
+		return err_set(err, ERR_FAILED, "planted fault '%s' finds no object to serve for %s", r->text, key);
+	memcpy(ret, o.next[0] ? o.next : o.first, STORE_KEY_MAX + 1);
+	return 0;
+}
+
+static int fault_get(
+        struct store *s, const char *key, struct store_range range, struct store_sink *sink, struct err *err)
+{
+	struct fault_store *f = fault_of(s);
+	uint64_t set = acting(f, FAULT_GET, key);
+	char from[STORE_KEY_MAX + 1];
+	int rc = before(f, set, key, err);
+
+	if (!rc)
+		rc = swapped(f, set, key, from, err);
+	if (rc)
+		return rc;
+	if (!changes_bytes(f, set))
+		return after(f, set, f->below->ops->get(f->below, from, range, sink, err));
+	CLEAN(buf_release) struct buf b = BUF_INIT(2 * STORE_OBJECT_MAX);
+	struct store_sink whole = {store_buf_write, &b};
+
+	/* Offsets in rules are those of the object, whatever part of it is asked for. */
+	rc = f->below->ops->get(f->below, from, (struct store_range){0, 0}, &whole, err);
+	if (!rc)
+		rc = change_bytes(f, set, &b, err);
+	if (!rc && range.off < b.len) {
+		size_t left = b.len - (size_t)range.off;
+
+		rc = sink->write(sink->arg, b.p + range.off, range.len ? (size_t)MIN(left, range.len) : left, err);
+	}
+	return after(f, set, rc);
+}
+
+/* --- changed listings --- */
+
+static void add_entry(struct fault_entries *l, const char *key, const struct store_stat *st)
+{
+	l->e = xgrow(l->e, l->n, &l->cap, sizeof *l->e);
+	l->e[l->n++] = (struct fault_entry){xstrdup(key), *st};
+}
+
+static int collect(void *arg, const char *key, const struct store_stat *st, struct err *err)
+{
+	(void)err;
+	add_entry(arg, key, st);
+	return 0;
+}
+
+static int entry_cmp(const void *a, const void *b)
+{
+	return strcmp(((const struct fault_entry *)a)->key, ((const struct fault_entry *)b)->key);
+}
+
+static void leave_out(struct fault_entries *l, const char *prefix)
+{
+	size_t kept = 0;
+
+	for (size_t i = 0; i < l->n; i++) {
+		if (str_starts(l->e[i].key, prefix))
+			free(l->e[i].key);
+		else
+			l->e[kept++] = l->e[i];
+	}
+	l->n = kept;
+}
+
+/* Replace what is under the rule's prefix by what was there when the rule first acted. */
+static int make_stale(struct fault_store *f, struct fault_rule *r, const char *prefix, const char *above,
+        struct fault_entries *l, struct err *err)
+{
+	int rc = 0;
+
+	pthread_mutex_lock(&f->mutex);
+	if (!r->has_old)
+		rc = f->below->ops->list(f->below, r->prefix, NULL, collect, &r->old, err);
+	r->has_old = rc == 0;
+	if (!r->has_old)
+		fault_entries_release(&r->old);
+	else
+		leave_out(l, r->prefix);
+	for (size_t i = 0; i < r->old.n; i++)
+		if (str_starts(r->old.e[i].key, prefix) && (!above || strcmp(r->old.e[i].key, above) > 0))
+			add_entry(l, r->old.e[i].key, &r->old.e[i].st);
+	pthread_mutex_unlock(&f->mutex);
+	return rc;
+}
+
+static int changed_list(struct fault_store *f, uint64_t set, const char *prefix, const char *above, store_list_fn fn,
+        void *arg, struct err *err)
+{
+	CLEAN(fault_entries_release) struct fault_entries l = {0};
+	int rc = f->below->ops->list(f->below, prefix, above, collect, &l, err);
+
+	for (size_t i = 0; i < f->n && !rc; i++) {
+		if (!(set >> i & 1))
+			continue;
+		if (f->rule[i].action == FAULT_DROP)
+			leave_out(&l, f->rule[i].prefix);
+		else if (f->rule[i].action == FAULT_STALE)
+			rc = make_stale(f, &f->rule[i], prefix, above, &l, err);
+	}
+	if (l.n)
+		qsort(l.e, l.n, sizeof *l.e, entry_cmp);
+	for (size_t i = 0; i < l.n && !rc; i++)
+		rc = fn(arg, l.e[i].key, &l.e[i].st, err);
+	return rc;
+}
+
+static int fault_list(
+        struct store *s, const char *prefix, const char *above, store_list_fn fn, void *arg, struct err *err)
+{
+	struct fault_store *f = fault_of(s);
+	uint64_t set = acting(f, FAULT_LIST, prefix);
+	int rc = before(f, set, prefix, err);
+
+	if (rc)
+		return rc;
+	if (has_rule(f, set, FAULT_DROP) || has_rule(f, set, FAULT_STALE))
+		return after(f, set, changed_list(f, set, prefix, above, fn, arg, err));
+	return after(f, set, f->below->ops->list(f->below, prefix, above, fn, arg, err));
+}
+
+/* --- the rest --- */
+
+static int fault_stat(struct store *s, const char *key, struct store_stat *ret, struct err *err)
+{
+	struct fault_store *f = fault_of(s);
+	uint64_t set = acting(f, FAULT_STAT, key);
+	int rc = before(f, set, key, err);
+
+	return rc ? rc : after(f, set, f->below->ops->stat(f->below, key, ret, err));
+}
+
+static int fault_remove(struct store *s, const char *key, struct err *err)
+{
+	struct fault_store *f = fault_of(s);
+	uint64_t set = acting(f, FAULT_REMOVE, key);
+	int rc = before(f, set, key, err);
+
+	if (!rc && !has_rule(f, set, FAULT_DROP))
+		rc = f->below->ops->remove(f->below, key, err);
+	return after(f, set, rc);
+}
+
+static int fault_sync(struct store *s, struct err *err)
+{
+	struct store *below = fault_of(s)->below;
+
+	return below->ops->sync(below, err);
+}
+
+/* Everything but what is below, which is not ours until the rules have been read. */
+static void fault_dispose(struct fault_store *f)
+{
+	for (size_t i = 0; i < f->n; i++)
+		fault_rule_release(&f->rule[i]);
+	free(f->rule);
+	pthread_mutex_destroy(&f->mutex);
+	free(f->base.name);
+	free(f);
+}
+
+static void fault_free(struct store *s)
+{
+	store_free(fault_of(s)->below);
+	fault_dispose(fault_of(s));
+}
+
+static const struct store_ops fault_ops = {
+        .scheme = "fault",
+        .put = fault_put,
+        .get = fault_get,
+        .stat = fault_stat,
+        .list = fault_list,
+        .remove = fault_remove,
+        .sync = fault_sync,
+        .free = fault_free,
+};
+
+int store_fault_new(struct store *below, const char *const *rules, struct store **ret, struct err *err)
+{
+	struct fault_store *f = xcalloc(1, sizeof *f);
+	size_t cap = 0;
+	int rc = 0;
+
+	*ret = NULL;
+	f->base.ops = &fault_ops;
+	f->base.caps = below->caps & ~(uint32_t)STORE_LOCAL; /* files read directly would have no faults */
+	f->base.name = xstrdup(below->name);
+	f->below = below;
+	pthread_mutex_init(&f->mutex, NULL);
+	for (size_t i = 0; rules && rules[i] && !rc; i++) {
+		if (i == RULES_MAX) {
+			rc = err_set(err, ERR_USAGE, "fault rule '%s': more than %d rules", rules[i], RULES_MAX);
+			break;
+		}
+		f->rule = xgrow(f->rule, f->n, &cap, sizeof *f->rule);
+		rc = fault_rule_parse(&f->rule[f->n++], rules[i], err);
+	}
+	if (rc) {
+		fault_dispose(f);
+		return rc;
+	}
+	*ret = &f->base;
+	return 0;
+}

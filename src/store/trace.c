@@ -1,0 +1,149 @@
+#include <stdio.h>
+#include <stdlib.h>
+#include "store/store.h"
+#include "base/clock.h"
+#include "base/mem.h"
+
+struct trace_store {
+	struct store base;
+	struct store *below;
+	void (*fn)(void *arg, const char *line);
+	void *arg;
+};
+
+static struct trace_store *trace_of(struct store *s)
+{
+	return (struct trace_store *)s;
+}
+
+/* Key, size and time never need more than this; the line is cut rather than grown. */
+static int report(struct store *s, const char *op, const char *key, uint64_t n, int64_t start_ns, int rc)
+{
+	struct trace_store *t = trace_of(s);
+	double seconds = (double)(clock_boot_ns() - start_ns) / 1e9;
+	char line[STORE_KEY_MAX + 128];
+
+	(void)snprintf(line, sizeof line, "%s %s %llu %s %.3f", op, *key ? key : "*", (unsigned long long)n,
+	        rc < 0 ? err_name((enum err_code) - rc)
+	        : rc   ? "stopped"
+	               : "ok",
+	        seconds);
+	t->fn(t->arg, line);
+	return rc;
+}
+
+static int trace_put(struct store *s, const char *key, const struct store_src *src, unsigned flags, struct err *err)
+{
+	struct store *below = trace_of(s)->below;
+	int64_t start = clock_boot_ns();
+	uint64_t n = 0;
+
+	for (size_t i = 0; i < src->n_pieces; i++)
+		n += src->piece[i].n;
+	return report(s, "put", key, n, start, below->ops->put(below, key, src, flags, err));
+}
+
+struct counted_sink {
+	struct store_sink *to;
+	uint64_t n;
+};
+
+static int counted_write(void *arg, const void *p, size_t n, struct err *err)
+{
+	struct counted_sink *c = arg;
+
+	c->n += n;
+	return c->to->write(c->to->arg, p, n, err);
+}
+
+static int trace_get(
+        struct store *s, const char *key, struct store_range range, struct store_sink *sink, struct err *err)
+{
+	struct store *below = trace_of(s)->below;
+	struct counted_sink c = {sink, 0};
+	int64_t start = clock_boot_ns();
+	int rc = below->ops->get(below, key, range, &(struct store_sink){counted_write, &c}, err);
+
+	return report(s, "get", key, c.n, start, rc);
+}
+
+static int trace_stat(struct store *s, const char *key, struct store_stat *ret, struct err *err)
+{
+	struct store *below = trace_of(s)->below;
+	int64_t start = clock_boot_ns();
+	int rc = below->ops->stat(below, key, ret, err);
+
+	return report(s, "stat", key, rc ? 0 : ret->size, start, rc);
+}
+
+struct counted_list {
+	store_list_fn fn;
+	void *arg;
+	uint64_t n;
+};
+
+static int counted_key(void *arg, const char *key, const struct store_stat *st, struct err *err)
+{
+	struct counted_list *c = arg;
+
+	c->n++;
+	return c->fn(c->arg, key, st, err);
+}
+
+static int trace_list(
+        struct store *s, const char *prefix, const char *after, store_list_fn fn, void *arg, struct err *err)
+{
+	struct store *below = trace_of(s)->below;
+	struct counted_list c = {fn, arg, 0};
+	int64_t start = clock_boot_ns();
+	int rc = below->ops->list(below, prefix, after, counted_key, &c, err);
+
+	return report(s, "list", prefix, c.n, start, rc);
+}
+
+static int trace_remove(struct store *s, const char *key, struct err *err)
+{
+	struct store *below = trace_of(s)->below;
+	int64_t start = clock_boot_ns();
+
+	return report(s, "remove", key, 0, start, below->ops->remove(below, key, err));
+}
+
+static int trace_sync(struct store *s, struct err *err)
+{
+	struct store *below = trace_of(s)->below;
+	int64_t start = clock_boot_ns();
+
+	return report(s, "sync", "", 0, start, below->ops->sync(below, err));
+}
+
+static void trace_free(struct store *s)
+{
+	store_free(trace_of(s)->below);
+	free(s->name);
+	free(s);
+}
+
+static const struct store_ops trace_ops = {
+        .scheme = "trace",
+        .put = trace_put,
+        .get = trace_get,
+        .stat = trace_stat,
+        .list = trace_list,
+        .remove = trace_remove,
+        .sync = trace_sync,
+        .free = trace_free,
+};
+
+struct store *store_trace_new(struct store *below, void (*fn)(void *arg, const char *line), void *arg)
+{
+	struct trace_store *t = xcalloc(1, sizeof *t);
+
+	t->base.ops = &trace_ops;
+	t->base.caps = below->caps & ~(uint32_t)STORE_LOCAL; /* files read directly would not be seen here */
+	t->base.name = xstrdup(below->name);
+	t->below = below;
+	t->fn = fn;
+	t->arg = arg;
+	return &t->base;
+}
