@@ -73,7 +73,7 @@ struct job_select {
 int job_snapshots(const struct job *j, const struct job_select *sel, json_t **result, struct err *err);
 /* Items {path, type, mode, uid, gid, user, group, size, mtime, link}; paths NULL-terminated or NULL: all; recursive below a directory. */
 int job_ls(const struct job *j, const struct job_select *sel, const char *const *paths, json_t **result, struct err *err);
-/* Items {change: added|removed|modified|metadata, path, ...}; other is a second snapshot of the same source. */
+/* Items {change: added|removed|modified|metadata, path, ...} that lead from `other`, a second snapshot of the same source, to the selected one. */
 int job_diff(const struct job *j, const struct job_select *sel, const char *other, json_t **result, struct err *err);
 
 struct job_restore_opts {

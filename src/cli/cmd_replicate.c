@@ -1,0 +1,15 @@
+#include "cli/cli.h"
+#include "cli/render.h"
+
+#include "base/mem.h"
+
+int cmd_replicate(struct cli *c, struct err *err)
+{
+	CLEAN(run_release) struct run r = {0};
+	CLEAN(json_release) json_t *result = NULL;
+
+	if (run_open(&r, c, c->args->operand[0], err))
+		return cli_fail(err);
+	int status = job_replicate(&r.job, args_text(c->args, "site"), &result, err);
+	return run_finish(&r, status, result, render_result, err);
+}
