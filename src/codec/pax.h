@@ -12,7 +12,7 @@
 #include <sys/stat.h>
 #include "base/buf.h"
 
-#define PAX_HEADER_MAX (16u << 20)  /* ceiling on one record header */
+#define PAX_HEADER_MAX (7u << 20)   /* ceiling on one record header: it must fit a chunk */
 #define PAX_EXTENTS_MAX (1u << 18) /* ceiling on the parts of a sparse file; pax_extents joins the nearest when there are more */
 
 struct pax_extent {
