@@ -1,0 +1,223 @@
+/* Checkpoints in the form of C2SP tlog-checkpoint, which is a C2SP signed-note with three lines of text. */
+#include "evidence/evidence.h"
+
+#include <stdio.h>
+#include <string.h>
+#include "base/str.h"
+
+#define DASH "\xe2\x80\x94 " /* U+2014 and a space begin a signature line */
+#define ALG_ED25519 1
+#define SIG_LINES_MAX 16
+#define KEY_ID_LEN 4
+#define ROOT_B64 44
+#define VKEY_B64 44
+
+void evidence_id(const unsigned char pub[ED25519_PUB_LEN], char out[EVIDENCE_ID_LEN + 1])
+{
+	unsigned char h[SHA256_LEN];
+
+	sha256_of(pub, ED25519_PUB_LEN, h);
+	hex_encode(out, h, EVIDENCE_ID_LEN / 2);
+}
+
+void evidence_origin(const unsigned char pub[ED25519_PUB_LEN], char out[EVIDENCE_ORIGIN_MAX])
+{
+	char id[EVIDENCE_ID_LEN + 1];
+
+	evidence_id(pub, id);
+	snprintf(out, EVIDENCE_ORIGIN_MAX, "holdfast/%s", id);
+}
+
+static void key_id(const char *name, const unsigned char pub[ED25519_PUB_LEN], unsigned char out[KEY_ID_LEN])
+{
+	CLEAN(sha256_free_ptr) struct sha256 *h = sha256_new();
+	unsigned char digest[SHA256_LEN];
+
+	sha256_update(h, name, strlen(name));
+	sha256_update(h, "\n\x01", 2);
+	sha256_update(h, pub, ED25519_PUB_LEN);
+	sha256_final(h, digest);
+	memcpy(out, digest, KEY_ID_LEN);
+}
+
+int evidence_note_make(const struct secret *seed, uint64_t size, const unsigned char root[SHA256_LEN], struct buf *out, struct err *err)
+{
+	unsigned char pub[ED25519_PUB_LEN], blob[KEY_ID_LEN + ED25519_SIG_LEN];
+	char origin[EVIDENCE_ORIGIN_MAX], b64[4 * ((sizeof(blob) + 2) / 3) + 1], root64[ROOT_B64 + 1];
+	CLEAN(buf_release) struct buf text = BUF_INIT(EVIDENCE_NOTE_MAX);
+
+	ed25519_public(seed, pub);
+	evidence_origin(pub, origin);
+	base64_encode(root64, root, SHA256_LEN);
+	buf_addf(&text, "%s\n%llu\n%s\n", origin, (unsigned long long)size, root64);
+	key_id(origin, pub, blob);
+	ed25519_sign(seed, text.p, text.len, blob + KEY_ID_LEN);
+	base64_encode(b64, blob, sizeof(blob));
+	buf_addf(&text, "\n" DASH "%s %s\n", origin, b64);
+	return buf_put(out, text.p, text.len, err);
+}
+
+/* A line without its newline; false when the note ends before one. */
+static bool next_line(struct rd *r, const char **line, size_t *n)
+{
+	const unsigned char *end = r->left ? memchr(r->p, '\n', r->left) : NULL;
+
+	if (!end)
+		return false;
+	*line = (const char *)r->p;
+	*n = (size_t)(end - r->p);
+	return rd_bytes(r, *n + 1) != NULL;
+}
+
+static bool parse_size(const char *s, size_t n, uint64_t *ret)
+{
+	uint64_t v = 0;
+
+	if (n == 0 || n > 20 || (n > 1 && s[0] == '0'))
+		return false;
+	for (size_t i = 0; i < n; i++) {
+		if (s[i] < '0' || s[i] > '9' || __builtin_mul_overflow(v, 10, &v) || __builtin_add_overflow(v, (uint64_t)(s[i] - '0'), &v))
+			return false;
+	}
+	*ret = v;
+	return true;
+}
+
+static bool name_ok(const char *s, size_t n)
+{
+	if (n == 0 || n >= EVIDENCE_ORIGIN_MAX)
+		return false;
+	for (size_t i = 0; i < n; i++)
+		if (s[i] <= ' ' || s[i] > '~' || s[i] == '+')
+			return false;
+	return true;
+}
+
+/* The three lines of text and the empty one behind them. */
+static bool parse_text(struct rd *r, struct evidence_checkpoint *c)
+{
+	unsigned char root[ROOT_B64];
+	const char *s;
+	size_t n;
+
+	if (!next_line(r, &s, &n) || !name_ok(s, n))
+		return false;
+	memcpy(c->origin, s, n);
+	c->n_text = n + 1;
+	if (!next_line(r, &s, &n) || !parse_size(s, n, &c->size))
+		return false;
+	c->n_text += n + 1;
+	if (!next_line(r, &s, &n) || n != ROOT_B64 || base64_decode(root, s, n) != SHA256_LEN)
+		return false;
+	memcpy(c->root, root, SHA256_LEN);
+	c->n_text += n + 1;
+	return next_line(r, &s, &n) && n == 0;
+}
+
+struct sig_line {
+	const char *name, *b64;
+	size_t n_name, n_b64;
+};
+
+static bool parse_sig_line(struct rd *r, struct sig_line *ret)
+{
+	const char *s, *space;
+	size_t n;
+
+	if (!next_line(r, &s, &n) || n <= strlen(DASH) || memcmp(s, DASH, strlen(DASH)) != 0)
+		return false;
+	s += strlen(DASH);
+	n -= strlen(DASH);
+	space = memchr(s, ' ', n);
+	if (!space)
+		return false;
+	*ret = (struct sig_line){.name = s, .n_name = (size_t)(space - s), .b64 = space + 1, .n_b64 = n - (size_t)(space - s) - 1};
+	return name_ok(ret->name, ret->n_name) && ret->n_b64 >= 8 && ret->n_b64 <= EVIDENCE_NOTE_MAX / 2;
+}
+
+/* pub NULL: syntax alone. Otherwise ret->sig and *found tell the log's own signature. */
+static int parse_note(const void *note, size_t n, const unsigned char *pub, struct evidence_checkpoint *ret, bool *found, struct err *err)
+{
+	struct rd r = rd_init(note, n);
+	unsigned char blob[EVIDENCE_NOTE_MAX], want[KEY_ID_LEN];
+	struct sig_line line;
+	size_t lines = 0;
+
+	*ret = (struct evidence_checkpoint){0};
+	*found = false;
+	if (n > EVIDENCE_NOTE_MAX || !parse_text(&r, ret))
+		return err_set(err, ERR_FORMAT, "checkpoint: malformed text");
+	if (pub)
+		key_id(ret->origin, pub, want);
+	while (r.left) {
+		long len;
+
+		if (++lines > SIG_LINES_MAX || !parse_sig_line(&r, &line))
+			return err_set(err, ERR_FORMAT, "checkpoint: malformed signature line");
+		len = base64_decode(blob, line.b64, line.n_b64);
+		if (len < KEY_ID_LEN + 1)
+			return err_set(err, ERR_FORMAT, "checkpoint: malformed signature");
+		if (!pub || *found || line.n_name != strlen(ret->origin) || memcmp(line.name, ret->origin, line.n_name) != 0 ||
+			len != KEY_ID_LEN + ED25519_SIG_LEN || memcmp(blob, want, KEY_ID_LEN) != 0)
+			continue;
+		memcpy(ret->sig, blob + KEY_ID_LEN, ED25519_SIG_LEN);
+		*found = true;
+	}
+	if (lines == 0)
+		return err_set(err, ERR_FORMAT, "checkpoint: no signature");
+	return 0;
+}
+
+int evidence_note_parse(const void *note, size_t n, struct evidence_checkpoint *ret, struct err *err)
+{
+	bool found;
+
+	return parse_note(note, n, NULL, ret, &found, err);
+}
+
+int evidence_note_verify(const void *note, size_t n, const unsigned char pub[ED25519_PUB_LEN], struct evidence_checkpoint *ret, struct err *err)
+{
+	char origin[EVIDENCE_ORIGIN_MAX];
+	bool found;
+	int rc = parse_note(note, n, pub, ret, &found, err);
+
+	if (rc)
+		return rc;
+	evidence_origin(pub, origin);
+	if (!str_eq(origin, ret->origin))
+		return err_set(err, ERR_CORRUPT, "checkpoint: is of %s, not of %s", ret->origin, origin);
+	if (!found || !ed25519_verify(pub, note, ret->n_text, ret->sig))
+		return err_set(err, ERR_CORRUPT, "checkpoint of %s at %llu: signature does not verify", origin, (unsigned long long)ret->size);
+	return 0;
+}
+
+char *evidence_vkey(const unsigned char pub[ED25519_PUB_LEN])
+{
+	unsigned char id[KEY_ID_LEN], key[1 + ED25519_PUB_LEN] = {ALG_ED25519};
+	char origin[EVIDENCE_ORIGIN_MAX], hex[2 * KEY_ID_LEN + 1], b64[4 * ((sizeof(key) + 2) / 3) + 1];
+	char *out;
+
+	evidence_origin(pub, origin);
+	key_id(origin, pub, id);
+	hex_encode(hex, id, sizeof(id));
+	memcpy(key + 1, pub, ED25519_PUB_LEN);
+	base64_encode(b64, key, sizeof(key));
+	BUG_ON(asprintf(&out, "%s+%s+%s", origin, hex, b64) < 0);
+	return out;
+}
+
+int evidence_vkey_parse(const char *text, size_t n, unsigned char pub[ED25519_PUB_LEN], struct err *err)
+{
+	unsigned char key[VKEY_B64];
+	CLEAN(free_ptr) char *want = NULL;
+	/* Base64 may itself hold a plus sign, so its fixed length tells where it begins. */
+	const char *b64 = n > VKEY_B64 ? text + n - VKEY_B64 : NULL;
+
+	if (!b64 || b64[-1] != '+' || base64_decode(key, b64, VKEY_B64) != 1 + ED25519_PUB_LEN || key[0] != ALG_ED25519)
+		return err_set(err, ERR_FORMAT, "verifier key: malformed");
+	want = evidence_vkey(key + 1);
+	if (strlen(want) != n || memcmp(want, text, n) != 0)
+		return err_set(err, ERR_FORMAT, "verifier key: name or hash does not fit the key");
+	memcpy(pub, key + 1, ED25519_PUB_LEN);
+	return 0;
+}
