@@ -15,8 +15,8 @@
 #include "codec/pax_int.h"
 
 /*
- * ACLs are read and set as the kernel's own attribute (linux/posix_acl_xattr.h): libacl can neither read nor set a default
- * ACL through a descriptor, and a path may be swapped under a restore.
+ * ACLs are read and set as the kernel's own attribute (linux/posix_acl_xattr.h): libacl can neither read nor set a
+ * default ACL through a descriptor, and a path may be swapped under a restore.
  */
 #define ACL_ACCESS "system.posix_acl_access"
 #define ACL_DEFAULT "system.posix_acl_default"
@@ -26,12 +26,12 @@ struct tag {
 	int archive;
 };
 static const struct tag tags[] = {
-	{ACL_USER_OBJ, ARCHIVE_ENTRY_ACL_USER_OBJ},
-	{ACL_USER, ARCHIVE_ENTRY_ACL_USER},
-	{ACL_GROUP_OBJ, ARCHIVE_ENTRY_ACL_GROUP_OBJ},
-	{ACL_GROUP, ARCHIVE_ENTRY_ACL_GROUP},
-	{ACL_MASK, ARCHIVE_ENTRY_ACL_MASK},
-	{ACL_OTHER, ARCHIVE_ENTRY_ACL_OTHER},
+        {ACL_USER_OBJ, ARCHIVE_ENTRY_ACL_USER_OBJ},
+        {ACL_USER, ARCHIVE_ENTRY_ACL_USER},
+        {ACL_GROUP_OBJ, ARCHIVE_ENTRY_ACL_GROUP_OBJ},
+        {ACL_GROUP, ARCHIVE_ENTRY_ACL_GROUP},
+        {ACL_MASK, ARCHIVE_ENTRY_ACL_MASK},
+        {ACL_OTHER, ARCHIVE_ENTRY_ACL_OTHER},
 };
 
 /* Names that the text form can carry and no reader takes for a number. */
@@ -68,7 +68,8 @@ static int add_one(struct archive_entry *e, struct archive *names, int type, str
 	return 0;
 }
 
-int pax_acl_add(struct archive_entry *e, struct archive *names, bool is_default, const void *v, size_t n, struct err *err)
+int pax_acl_add(
+        struct archive_entry *e, struct archive *names, bool is_default, const void *v, size_t n, struct err *err)
 {
 	int type = is_default ? ARCHIVE_ENTRY_ACL_TYPE_DEFAULT : ARCHIVE_ENTRY_ACL_TYPE_ACCESS;
 	struct rd r = rd_init(v, n);

@@ -23,7 +23,7 @@ struct pax_shape {
 bool pax_shape(const unsigned char *p, size_t n, struct pax_shape *ret);
 
 /* Add the entries of a system.posix_acl_* value to e; names come from `names`, an archive_read_disk with lookup. */
-int pax_acl_add(struct archive_entry *e, struct archive *names, bool is_default, const void *v, size_t n, struct err *err)
-	HF_NODISCARD;
+int pax_acl_add(struct archive_entry *e, struct archive *names, bool is_default, const void *v, size_t n,
+        struct err *err) HF_NODISCARD;
 
 #endif

@@ -92,7 +92,7 @@ bool pax_shape(const unsigned char *p, size_t n, struct pax_shape *ret)
 }
 
 /* One record as a stream: its header, then as many zero bytes as its content is long, padded. */
-struct virtual {
+struct record_stream {
 	const unsigned char *header;
 	size_t n;
 	uint64_t body, left;
@@ -102,7 +102,7 @@ struct virtual {
 static la_ssize_t on_read(struct archive *a, void *arg, const void **p)
 {
 	static const unsigned char zeros[4096];
-	struct virtual *v = arg;
+	struct record_stream *v = arg;
 	(void)a;
 	if (!v->header_read) {
 		v->header_read = true;
@@ -118,7 +118,7 @@ static la_ssize_t on_read(struct archive *a, void *arg, const void **p)
 /* Seeking rather than a skip callback: libarchive splits skips into steps of 1 GiB, 2^33 of them for a hostile size. */
 static la_int64_t on_seek(struct archive *a, void *arg, la_int64_t off, int whence)
 {
-	struct virtual *v = arg;
+	struct record_stream *v = arg;
 	if (whence != SEEK_CUR || off < 0 || !v->header_read || (uint64_t)off > v->left) {
 		archive_set_error(a, EINVAL, "beyond the record");
 		return ARCHIVE_FATAL;
@@ -128,7 +128,7 @@ static la_int64_t on_seek(struct archive *a, void *arg, la_int64_t off, int when
 }
 
 /* libarchive must take exactly the header, and then exactly the content; warnings are no better than errors. */
-static int read_entry(struct archive *a, struct archive_entry *e, struct virtual *v, struct err *err)
+static int read_entry(struct archive *a, struct archive_entry *e, struct record_stream *v, struct err *err)
 {
 	BUG_ON(archive_read_support_format_tar(a) != ARCHIVE_OK);
 	BUG_ON(archive_read_set_seek_callback(a, on_seek) != ARCHIVE_OK);
@@ -170,8 +170,12 @@ static int take_type(struct archive_entry *a, struct pax_entry *e, struct err *e
 		unsigned file;
 		enum pax_type type;
 	} types[] = {
-		{AE_IFREG, PAX_FILE}, {AE_IFDIR, PAX_DIR}, {AE_IFLNK, PAX_SYMLINK},
-		{AE_IFIFO, PAX_FIFO}, {AE_IFCHR, PAX_CHAR}, {AE_IFBLK, PAX_BLOCK},
+	        {AE_IFREG, PAX_FILE},
+	        {AE_IFDIR, PAX_DIR},
+	        {AE_IFLNK, PAX_SYMLINK},
+	        {AE_IFIFO, PAX_FIFO},
+	        {AE_IFCHR, PAX_CHAR},
+	        {AE_IFBLK, PAX_BLOCK},
 	};
 	e->link = archive_entry_hardlink(a);
 	if (e->link) {
@@ -319,7 +323,8 @@ static int take_all(struct pax_reader *r, uint64_t content_len, struct pax_entry
 	return ret;
 }
 
-int pax_parse(struct pax_reader *r, const void *header, size_t n, uint64_t content_len, struct pax_entry *e, struct err *err)
+int pax_parse(
+        struct pax_reader *r, const void *header, size_t n, uint64_t content_len, struct pax_entry *e, struct err *err)
 {
 	struct pax_shape shape;
 	memset(e, 0, sizeof(*e));
@@ -329,7 +334,7 @@ int pax_parse(struct pax_reader *r, const void *header, size_t n, uint64_t conte
 	if (!pax_shape(header, n, &shape))
 		return err_set(err, ERR_FORMAT, "record header: not a pax header");
 	uint64_t body = pax_round(content_len);
-	struct virtual v = {.header = header, .n = n, .body = body, .left = body};
+	struct record_stream v = {.header = header, .n = n, .body = body, .left = body};
 	/* A new archive a record: what a hostile header left behind in one cannot reach the next. */
 	struct archive *a = archive_read_new();
 	BUG_ON(!a);

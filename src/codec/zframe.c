@@ -113,8 +113,8 @@ size_t zframe_compress(struct zframe *z, const void *p, size_t n, void *out, siz
 	return worth_it(n, r) ? r : 0;
 }
 
-/* Window_Descriptor of RFC 8878, 3.1.1.1.2; a single-segment frame has none, its window is its content. One-shot decoding
- * would not look at it, since the output serves as the window. */
+/* Window_Descriptor of RFC 8878, 3.1.1.1.2; a single-segment frame has none, its window is its content. One-shot
+ * decoding would not look at it, since the output serves as the window. */
 static bool window_fits(const unsigned char *p, size_t n)
 {
 	if (n < 6)
