@@ -170,7 +170,8 @@ static int list_dir(struct listing *l, struct err *err)
 	close(fd);
 	if (rc)
 		return rc;
-	qsort(entry, n, sizeof *entry, entry_cmp);
+	if (n)
+		qsort(entry, n, sizeof *entry, entry_cmp);
 	for (size_t i = 0; i < n && !rc; i++)
 		rc = list_entry(l, path_len, &entry[i], err);
 	entries_free(entry, n);
