@@ -72,6 +72,25 @@ static void names_sort(struct index_names *s)
 	s->n = kept;
 }
 
+/* One into its place; name is not there yet. */
+static void names_insert(struct index_names *s, char *name)
+{
+	size_t lo = 0, hi = s->n;
+
+	while (lo < hi) {
+		size_t mid = lo + (hi - lo) / 2;
+
+		if (strcmp(s->name[mid], name) < 0)
+			lo = mid + 1;
+		else
+			hi = mid;
+	}
+	s->name = xgrow(s->name, s->n, &s->cap, sizeof *s->name);
+	memmove(s->name + lo + 1, s->name + lo, (s->n - lo) * sizeof *s->name);
+	s->name[lo] = name;
+	s->n++;
+}
+
 /* --- one segment --- */
 
 /* First 8 bytes as a number that orders as the bytes do. */
@@ -313,6 +332,7 @@ static bool hide_replaced(struct index *ix, struct index_names *replaced)
 	for (size_t i = 0; i < replaced->n; i++)
 		names_append(&ix->known, replaced->name[i]);
 	replaced->n = 0;
+	names_sort(&ix->known);
 	return hid;
 }
 
@@ -334,8 +354,8 @@ static int index_take(struct index *ix, struct segment *s, struct err *err)
 	ix->seg = xgrow(ix->seg, ix->n_seg, &ix->cap_seg, sizeof *ix->seg);
 	ix->seg[ix->n_seg++] = *s;
 	hash_packs(ix, hide_replaced(ix, &replaced));
-	names_append(&ix->known, xstrdup(s->name));
-	names_sort(&ix->known);
+	if (!index_has_segment(ix, s->name))
+		names_insert(&ix->known, xstrdup(s->name));
 	return 0;
 }
 

@@ -38,13 +38,15 @@ struct snapshot {
 	struct buf sealed;
 };
 void snapshot_release(struct snapshot *s);
-/* Sign: facts are sealed under the host's idx_key. Sets s->digest. */
+/* Sign: facts are sealed under the host's idx_key. Sets s->digest, sealed, source, epoch, noted and size (the last two of the
+ * facts). Appends to out. */
 int snapshot_encode(struct snapshot *s, const struct source_keys *k, struct buf *out, struct err *err) HF_NODISCARD;
-/* Verify against the signers that cfg names for its source and epoch. */
+/* Verify against the signers that cfg names for its source and epoch: ERR_CORRUPT when it is by none of them that is not revoked. */
 int snapshot_decode(const struct cfg *c, const void *p, size_t n, struct snapshot *ret, struct err *err) HF_NODISCARD;
+/* Opens s->sealed into s->facts. */
 int snapshot_open_facts(struct snapshot *s, const unsigned char repo[REPO_ID_LEN], const struct secret *idx_key, struct err *err) HF_NODISCARD;
 
-/* Sorted set of pack digests. */
+/* Sorted set of pack digests: add, then sort. */
 struct pack_list {
 	unsigned char (*digest)[ID_LEN];
 	size_t n, cap;
@@ -53,6 +55,7 @@ void pack_list_release(struct pack_list *l);
 void pack_list_add(struct pack_list *l, const unsigned char digest[ID_LEN]);
 void pack_list_sort(struct pack_list *l); /* sorts and drops duplicates */
 bool pack_list_has(const struct pack_list *l, const unsigned char digest[ID_LEN]); /* after sort */
+/* SHA-256 of the list's text, a hex digest and a line feed each. */
 void pack_list_digest(const struct pack_list *l, unsigned char out[ID_LEN]);
 
 struct fate {
@@ -63,9 +66,12 @@ struct fate {
 	struct pack_list removed;   /* relative to base */
 };
 void fate_release(struct fate *f);
+/* Lists must be sorted. Appends to out. */
 int fate_encode(const struct fate *f, struct buf *out, struct err *err) HF_NODISCARD;
+/* ERR_FORMAT when malformed. The snapshot inside is not looked at. */
 int fate_decode(const void *p, size_t n, struct fate *ret, struct err *err) HF_NODISCARD;
-/* Apply a relative list to its base's full list. */
+/* The full list: a copy when f's is full (base may be NULL), else base changed by f. ERR_CORRUPT when f removes what base lacks or
+ * adds what it has. */
 int fate_resolve(const struct fate *f, const struct pack_list *base, struct pack_list *ret, struct err *err) HF_NODISCARD;
 
 #endif
