@@ -47,6 +47,14 @@ $(B)/tests/t_%: $(B)/tests/unit/t_%.o $(LIB)
 t_%: $(B)/tests/t_%
 	$(B)/tests/$@
 
+docs: $(B)/holdfast ## write manual pages and completion scripts below build/
+	$(Q)mkdir -p $(B)/man $(B)/completion
+	$(Q)$< help --pages | while read -r page command; do $< help --man $$command > $(B)/man/$$page.1 || exit 1; done
+	$(Q)for shell in bash fish; do $< completion $$shell > $(B)/completion/holdfast.$$shell || exit 1; done
+
+docs-check: docs ## judge them
+	$(Q)tests/tools/check-docs.sh $(B)/man $(B)/completion
+
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  %-14s %s\n", $$1, $$2}' Makefile
 
@@ -54,5 +62,5 @@ clean: ## remove what was built
 	rm -rf build
 
 FORCE:
-.PHONY: all help clean FORCE
+.PHONY: all docs docs-check help clean FORCE
 .SECONDARY:

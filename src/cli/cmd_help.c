@@ -54,7 +54,7 @@ static bool print_generated(struct cli *c, const struct cmd_spec *cmd)
 		fputc('\n', c->out);
 	} else if (args_flag(c->args, "plan-reference")) {
 		plan_reference_md(&text);
-		fwrite(text.p, 1, text.len, c->out);
+		fwrite(buf_str(&text), 1, text.len, c->out);
 		buf_release(&text);
 	} else {
 		return false;

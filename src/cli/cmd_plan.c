@@ -82,7 +82,7 @@ static void show_checked(struct cli *c, const struct checked *k)
 	CLEAN(free_ptr) char *path = term_safe(k->path);
 
 	if (plan_diags_print(&k->diags, &text, NULL) == 0)
-		fwrite(text.p, 1, text.len, c->out);
+		fwrite(buf_str(&text), 1, text.len, c->out);
 	buf_release(&text);
 	if (!k->plan) {
 		fprintf(c->out, "%s: %zu errors\n", path, k->diags.n_errors);
@@ -231,9 +231,10 @@ int cmd_plan_show(struct cli *c, struct err *err)
 static int list_templates(struct cli *c)
 {
 	CLEAN(json_release) json_t *names = json_array();
+	struct plan_blob b;
 
-	for (const struct plan_blob *b = plan_templates(); b->name; b++)
-		json_array_append_new(names, json_string(b->name));
+	for (size_t i = 0; plan_template_at(i, &b); i++)
+		json_array_append_new(names, json_string(b.name));
 	if (c->json) {
 		CLEAN(json_release) json_t *doc = json_pack("{s:O}", "templates", names);
 		cli_print_json(c, doc);

@@ -25,7 +25,7 @@ static int load_plan(struct run *r, const char *operand, struct err *err)
 		return rc;
 	rc = plan_load_file(r->plan_path, &r->plan, &diags, err);
 	if (rc && diags.n && plan_diags_print(&diags, &text, NULL) == 0)
-		fwrite(text.p, 1, text.len, stderr);
+		fwrite(buf_str(&text), 1, text.len, stderr);
 	buf_release(&text);
 	plan_diags_release(&diags);
 	if (rc)
