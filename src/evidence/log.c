@@ -170,6 +170,7 @@ int log_checkpoint_at(struct evidence_log *log, struct err *err)
 		return rc;
 	log->cp_off = log->cp_bytes;
 	log->cp_bytes += line.len;
+	log->signed_tree = log->tree;
 	log->signed_size = log->tree.size;
 	log->signed_bytes = log->bytes;
 	return log_save_state(log, err);
@@ -194,11 +195,11 @@ int log_save_state(const struct evidence_log *log, struct err *err)
 	int rc;
 
 	for (unsigned i = 0; i < 64; i++)
-		if (log->tree.size >> i & 1)
-			json_array_append_new(peaks, json_hex(log->tree.peak[i], SHA256_LEN));
+		if (log->signed_size >> i & 1)
+			json_array_append_new(peaks, json_hex(log->signed_tree.peak[i], SHA256_LEN));
 	json_object_set_new(o, "v", json_integer(1));
-	json_object_set_new(o, "size", json_integer((json_int_t)log->tree.size));
-	json_object_set_new(o, "bytes", json_integer((json_int_t)log->bytes));
+	json_object_set_new(o, "size", json_integer((json_int_t)log->signed_size));
+	json_object_set_new(o, "bytes", json_integer((json_int_t)log->signed_bytes));
 	json_object_set_new(o, "checkpoint", json_integer((json_int_t)log->cp_off));
 	json_object_set_new(o, "peaks", peaks);
 	rc = json_canonical(o, &text, err);

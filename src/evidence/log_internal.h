@@ -39,7 +39,7 @@ struct evidence_log {
 	struct secret seed;
 	char *dir;       /* DIR/<id> */
 	int lock_fd, rec_fd, cp_fd;
-	struct merkle tree;
+	struct merkle tree, signed_tree; /* all records; those under the newest checkpoint */
 	uint64_t bytes;        /* of whole records */
 	uint64_t signed_size, signed_bytes;
 	uint64_t cp_bytes, cp_off; /* length of the checkpoints file, and where its last line begins */

@@ -252,7 +252,7 @@ static bool load_state(struct evidence_log *log)
 	merkle_root(&m, root);
 	if (cp.size != m.size || cp.offset != (uint64_t)bytes || memcmp(cp.cp.root, root, sizeof(root)) != 0)
 		return false;
-	log->tree = m;
+	log->tree = log->signed_tree = m;
 	log->bytes = log->signed_bytes = (uint64_t)bytes;
 	log->signed_size = m.size;
 	log->cp_off = (uint64_t)cp_off;
@@ -281,10 +281,9 @@ static int next_checkpoint(struct replay *r, struct err *err)
 	case LINE_NONE:
 		return 0;
 	}
-	if (cp_line_parse(line, n, r->log->pub, &r->next, err)) {
-		err_wrap(err, "log %s: checkpoints file", r->log->id);
-		return -ERR_CORRUPT;
-	}
+	struct err why = ERR_INIT;
+	if (cp_line_parse(line, n, r->log->pub, &r->next, &why))
+		return err_set(err, ERR_CORRUPT, "log %s: checkpoints file: %s", r->log->id, why.msg);
 	return 0;
 }
 
@@ -302,6 +301,7 @@ static int pass_checkpoint(struct replay *r, struct err *err)
 		}
 		log->cp_off = log->cp_bytes;
 		log->cp_bytes = r->cps.off;
+		log->signed_tree = log->tree;
 		log->signed_size = log->tree.size;
 		log->signed_bytes = log->bytes;
 		int rc = next_checkpoint(r, err);
@@ -350,11 +350,12 @@ static int replay_records(struct replay *r, struct err *err)
 
 	lines_init(&l, log->rec_fd, log->bytes);
 	while (!rc && (kind = lines_next(&l, &line, &n, err)) == LINE_WHOLE) {
-		if (evidence_record_parse(line, n, &rec, err)) {
+		struct err why = ERR_INIT;
+
+		if (evidence_record_parse(line, n, &rec, &why)) {
 			if (is_torn_tail(&l, log->bytes))
 				return 0;
-			err_wrap(err, "log %s: record %llu is damaged", log->id, (unsigned long long)log->tree.size);
-			return -ERR_CORRUPT;
+			return err_set(err, ERR_CORRUPT, "log %s: record %llu is damaged: %s", log->id, (unsigned long long)log->tree.size, why.msg);
 		}
 		if (rec.seq != log->tree.size)
 			rc = err_set(err, ERR_CORRUPT, "log %s: record %llu stands where %llu belongs", log->id, (unsigned long long)rec.seq,
@@ -377,10 +378,12 @@ static int replay_records(struct replay *r, struct err *err)
 int log_replay(struct evidence_log *log, struct err *err)
 {
 	struct replay r = {.log = log};
+	bool resumed = load_state(log);
 	int rc;
 
-	if (!load_state(log)) {
+	if (!resumed) {
 		merkle_init(&log->tree);
+		merkle_init(&log->signed_tree);
 		log->bytes = log->signed_bytes = log->signed_size = log->cp_bytes = log->cp_off = 0;
 	}
 	lines_init(&r.cps, log->cp_fd, log->cp_bytes);
@@ -394,7 +397,7 @@ int log_replay(struct evidence_log *log, struct err *err)
 	}
 	cp_line_release(&r.next);
 	lines_release(&r.cps);
-	return rc;
+	return rc || resumed || !log->signed_size ? rc : log_save_state(log, err);
 }
 
 /* --- Torn tail --- */

@@ -15,8 +15,23 @@ struct pub {
 	struct evidence_log *log;
 	struct evidence_site *site;
 	uint64_t size, offset; /* what the site has, and where that ends in the records file */
-	uint64_t cp_at;        /* where the next line of the checkpoints file begins */
+	uint64_t line, cp_at;  /* where its line of the checkpoints file begins, and the next one */
+	unsigned char root[SHA256_LEN];
 };
+
+static void move_to(struct pub *p, const struct cp_line *line, uint64_t begin, uint64_t end)
+{
+	p->size = line->size;
+	p->offset = line->offset;
+	p->line = begin;
+	p->cp_at = end;
+	memcpy(p->root, line->cp.root, sizeof(p->root));
+}
+
+static void start_over(struct pub *p)
+{
+	p->size = p->offset = p->line = p->cp_at = 0;
+}
 
 static void object_key(char out[128], const struct evidence_log *log, const char *fmt_dir, uint64_t a, uint64_t b, bool range)
 {
@@ -82,11 +97,8 @@ static int put_rest(struct pub *p, struct err *err)
 		rc = cp_line_parse(text, n, p->log->pub, &line, err);
 		if (!rc)
 			rc = put_one(p, &line, err);
-		if (!rc) {
-			p->size = line.size;
-			p->offset = line.offset;
-			p->cp_at = l.off;
-		}
+		if (!rc)
+			move_to(p, &line, p->cp_at, l.off);
 	}
 	return rc;
 }
@@ -104,26 +116,24 @@ static int keep_last(void *arg, const char *key, const struct store_stat *st, st
 }
 
 /* Move p forward to the line of a size; false when the local log has no such checkpoint. */
-static bool find_line(struct pub *p, uint64_t size, struct cp_line *ret)
+static bool find_line(struct pub *p, uint64_t size)
 {
 	CLEAN(lines_release) struct lines l;
 	const unsigned char *text;
+	uint64_t begin = p->cp_at, at = 0;
 	size_t n;
 
-	lines_init(&l, p->log->cp_fd, p->cp_at);
-	while (lines_next(&l, &text, &n, NULL) == LINE_WHOLE && cp_line_parse(text, n, p->log->pub, ret, NULL) == 0) {
-		if (ret->size == size) {
-			p->size = ret->size;
-			p->offset = ret->offset;
-			p->cp_at = l.off;
-			return true;
-		}
-		if (ret->size > size)
-			break;
-		cp_line_release(ret);
+	lines_init(&l, p->log->cp_fd, begin);
+	for (; at < size && lines_next(&l, &text, &n, NULL) == LINE_WHOLE; begin = l.off) {
+		CLEAN(cp_line_release) struct cp_line line = {0};
+
+		if (cp_line_parse(text, n, p->log->pub, &line, NULL))
+			return false;
+		at = line.size;
+		if (at == size)
+			move_to(p, &line, begin, l.off);
 	}
-	cp_line_release(ret);
-	return false;
+	return at == size;
 }
 
 static int fork_at(const struct pub *p, uint64_t size, struct err *err)
@@ -133,51 +143,50 @@ static int fork_at(const struct pub *p, uint64_t size, struct err *err)
 	return err_hint(err, "two controllers use one log key, or an old copy of the log was put back");
 }
 
-/* What a hint says is believed when the site still has that checkpoint: a wiped disk or another one under the name does not. */
-static bool hint_holds(struct pub *p, struct err *err, int *rc)
+static int checkpoint_there(const struct pub *p, uint64_t size, struct evidence_checkpoint *ret, struct err *err)
 {
-	struct store_stat st;
+	CLEAN(buf_release) struct buf note = BUF_INIT(EVIDENCE_NOTE_MAX);
 	char key[128];
+	int rc;
 
-	*rc = 0;
-	if (!p->size)
-		return false;
-	object_key(key, p->log, "checkpoint", p->size, 0, false);
-	*rc = store_stat(p->site->store, key, &st, err);
-	return *rc == 0;
+	object_key(key, p->log, "checkpoint", size, 0, false);
+	rc = store_get(p->site->store, key, &note, err);
+	if (rc)
+		return rc;
+	rc = evidence_note_verify(note.p, note.len, p->log->pub, ret, err);
+	return rc ? err_wrap(err, "site %s: %s", p->site->store->name, key) : 0;
 }
 
 /* Find out how far the site is, and that it has nothing that we did not sign. */
 static int look(struct pub *p, struct err *err)
 {
-	CLEAN(cp_line_release) struct cp_line line = {0};
-	CLEAN(buf_release) struct buf note = BUF_INIT(EVIDENCE_NOTE_MAX);
 	struct pub newest = {.log = p->log};
 	struct evidence_checkpoint cp;
 	char prefix[64], after[128];
-	bool hinted;
-	int rc;
+	int rc = 0;
 
-	hinted = hint_holds(p, err, &rc);
-	if (rc && rc != -ERR_MISSING)
-		return rc;
-	if (!hinted)
-		p->size = p->offset = p->cp_at = 0;
+	/* The place may have been wiped, or be another one under the same name. */
+	if (p->size) {
+		rc = checkpoint_there(p, p->size, &cp, err);
+		if (!rc && memcmp(cp.root, p->root, sizeof(p->root)) != 0)
+			return fork_at(p, p->size, err);
+		if (rc == -ERR_MISSING)
+			start_over(p);
+		else if (rc)
+			return rc;
+	}
 	snprintf(prefix, sizeof(prefix), "l/%s/checkpoint/", p->log->id);
 	object_key(after, p->log, "checkpoint", p->size, 0, false);
-	rc = store_list(p->site->store, prefix, hinted ? after : NULL, keep_last, &newest, err);
-	if (rc || newest.size == 0)
+	rc = store_list(p->site->store, prefix, after, keep_last, &newest, err);
+	if (rc || newest.size <= p->size)
 		return rc;
-	object_key(after, p->log, "checkpoint", newest.size, 0, false);
-	rc = store_get(p->site->store, after, &note, err);
-	if (!rc)
-		rc = evidence_note_verify(note.p, note.len, p->log->pub, &cp, err);
+	rc = checkpoint_there(p, newest.size, &cp, err);
 	if (rc)
-		return err_wrap(err, "site %s: %s", p->site->store->name, after);
+		return rc;
 	if (cp.size > p->log->signed_size)
 		return fork_at(p, cp.size, err);
 	/* Without such a line (the checkpoints file was lost and made anew) everything is offered again; readers allow overlap. */
-	if (find_line(p, newest.size, &line) && memcmp(line.cp.root, cp.root, SHA256_LEN) != 0)
+	if (find_line(p, newest.size) && memcmp(p->root, cp.root, SHA256_LEN) != 0)
 		return fork_at(p, newest.size, err);
 	return 0;
 }
@@ -191,7 +200,7 @@ static int publish_one(struct pub *p, unsigned flags, struct err *err)
 	if (rc)
 		return rc;
 	if (flags & EVIDENCE_PUBLISH_ALL)
-		p->size = p->offset = p->cp_at = 0;
+		start_over(p);
 	if (p->size == 0) {
 		BUG_ON(asprintf(&text, "%s\n", vkey) < 0);
 		snprintf(key, sizeof(key), "l/%s/key", p->log->id);
@@ -213,27 +222,21 @@ static json_t *load_hints(const struct evidence_log *log)
 	return o;
 }
 
-/* A hint is believed only where a line of the checkpoints file begins at its place and goes on from its size. */
+/* A hint names a line of the checkpoints file, and what stands there decides. */
 static void apply_hint(struct pub *p, const json_t *hints)
 {
-	const json_t *h = json_object_get(hints, p->site->store->name);
-	int64_t size, offset, at;
+	json_int_t at = json_integer_value(json_object_get(hints, p->site->store->name)); /* 0 for none: the first line */
+	CLEAN(cp_line_release) struct cp_line line = {0};
+	CLEAN(lines_release) struct lines l = {.fd = -1};
+	const unsigned char *text;
+	char before;
+	size_t n;
 
-	if (!json_is_object(h) || json_get_int(h, "size", "hint", &size, NULL) || json_get_int(h, "offset", "hint", &offset, NULL) ||
-		json_get_int(h, "checkpoints", "hint", &at, NULL) || size <= 0 || offset <= 0 || at <= 0)
+	if (at <= 0 || (uint64_t)at >= p->log->cp_bytes || pread(p->log->cp_fd, &before, 1, at - 1) != 1 || before != '\n')
 		return;
-	if ((uint64_t)size > p->log->signed_size || (uint64_t)offset > p->log->signed_bytes || (uint64_t)at > p->log->cp_bytes ||
-		((uint64_t)size == p->log->signed_size) != ((uint64_t)at == p->log->cp_bytes))
-		return;
-	p->size = (uint64_t)size;
-	p->offset = (uint64_t)offset;
-	p->cp_at = (uint64_t)at;
-}
-
-static void save_hint(const struct pub *p, json_t *hints)
-{
-	json_object_set_new(hints, p->site->store->name,
-		json_pack("{s:I, s:I, s:I}", "size", (json_int_t)p->size, "offset", (json_int_t)p->offset, "checkpoints", (json_int_t)p->cp_at));
+	lines_init(&l, p->log->cp_fd, (uint64_t)at);
+	if (lines_next(&l, &text, &n, NULL) == LINE_WHOLE && cp_line_parse(text, n, p->log->pub, &line, NULL) == 0)
+		move_to(p, &line, (uint64_t)at, l.off);
 }
 
 int evidence_publish(struct evidence_log *log, struct evidence_site *sites, size_t n, unsigned flags, struct err *err)
@@ -252,7 +255,10 @@ int evidence_publish(struct evidence_log *log, struct evidence_site *sites, size
 			local = (struct err)ERR_INIT;
 		sites[i].err = local;
 		sites[i].size = p.size;
-		save_hint(&p, hints);
+		if (local.code == ERR_FORK || local.code == ERR_CORRUPT)
+			json_object_del(hints, sites[i].store->name);
+		else
+			json_object_set_new(hints, sites[i].store->name, json_integer((json_int_t)p.line));
 		if (local.code && (!worst || (local.code == ERR_FORK && worst->code != ERR_FORK)))
 			worst = &sites[i].err;
 	}
