@@ -5,6 +5,7 @@
 #ifndef REPO_READER_H
 #define REPO_READER_H
 
+#include <stdatomic.h>
 #include "repo/list.h"
 #include "repo/pack.h"
 #include "repo/session.h"
