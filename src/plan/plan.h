@@ -51,7 +51,7 @@ struct plan_pairs { /* environment of a command, in the order of the file */
 struct cron {
 	uint64_t minute;
 	uint32_t hour, mday, month, wday;
-	bool any_mday, any_wday; /* "*": only the other one counts; when both are restricted either may match */
+	bool any_mday, any_wday; /* begins with "*": a day must match both; when neither does, either is enough */
 	bool every_hour;         /* hour field admits all hours: the rule follows elapsed time, not the clock on the wall */
 };
 struct plan_cron {
@@ -374,7 +374,8 @@ int plan_load_file(const char *path, struct plan **ret, struct plan_diags *diags
 int plan_load_bytes(const char *name, const void *p, size_t n, struct plan **ret, struct plan_diags *diags, struct err *err) HF_NODISCARD;
 void plan_free(struct plan *p);
 void plan_free_ptr(struct plan **p); /* for CLEAN() */
-/* A file of one source's keys, as protected hosts keep it (sources.d/NAME.yaml): a plan with that one source and no site. */
+/* A file of one source's keys, as protected hosts keep it (sources.d/NAME.yaml): a plan with that one
+ * source, where targets and copies are NULL and there is no site. */
 int plan_source_load_file(const char *path, struct plan **ret, struct plan_diags *diags, struct err *err) HF_NODISCARD;
 int plan_source_load_bytes(const char *name, const void *p, size_t n, struct plan **ret, struct plan_diags *diags, struct err *err) HF_NODISCARD;
 
@@ -448,7 +449,7 @@ struct plan_finding {
 struct plan_findings {
 	struct plan_finding *v; /* rules first, then the requirements of each catalogue of the plan */
 	size_t n, cap;
-	struct plan_catalogues *owned; /* what title and id borrow from */
+	json_t *catalogues; /* array; what requirements borrow id and title from */
 };
 /* Judge a plan. Never fails; NULL facts: nothing is known beside the plan (dates are then unknown). */
 void plan_lint(const struct plan *p, const struct plan_facts *facts, struct plan_findings *ret);
@@ -462,9 +463,10 @@ struct plan_blob {
 	const char *p;
 	size_t n;
 };
-/* NULL-name-terminated. Catalogues are JSON: {id, title, requirements: [{id, title, rules: [..]}]}; templates are plans. */
-const struct plan_blob *plan_catalogues(void);
-const struct plan_blob *plan_templates(void);
+/* The i-th of them, false behind the last. Catalogues are JSON: {id, title, requirements: [{id, title, rules: [..]}]};
+ * templates are plans. The bytes are those of plans/catalogues and plans/templates. */
+bool plan_catalogue_at(size_t i, struct plan_blob *ret);
+bool plan_template_at(size_t i, struct plan_blob *ret);
 /* A template with its `plan:` line set to name; ERR_USAGE names the templates there are. Appends to out. */
 int plan_template_write(const char *template_name, const char *name, struct buf *out, struct err *err) HF_NODISCARD;
 
