@@ -10,6 +10,13 @@ bool str_eq(const char *a, const char *b)
 	return a == b || (a && b && strcmp(a, b) == 0);
 }
 
+void str_copy(char *out, size_t cap, const char *s)
+{
+	size_t n = strlen(s);
+	BUG_ON(n >= cap);
+	memcpy(out, s, n + 1);
+}
+
 bool str_starts(const char *s, const char *prefix)
 {
 	return strncmp(s, prefix, strlen(prefix)) == 0;

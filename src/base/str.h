@@ -8,6 +8,8 @@
 #include "base/err.h"
 
 bool str_eq(const char *a, const char *b); /* both may be NULL */
+/* Copy into a field of cap bytes; a string that does not fit is a bug and aborts. */
+void str_copy(char *out, size_t cap, const char *s);
 bool str_starts(const char *s, const char *prefix);
 /* An id of plans, sources, sites: [a-z0-9-]{1,63}, not starting or ending with '-'. */
 bool str_is_id(const char *s);

@@ -31,7 +31,7 @@ void head_set_at(struct head *h, const char *site, const char *attempt, unsigned
 		h->at = xrealloc(h->at, (h->n_at + 1) * sizeof *h->at);
 		at = &h->at[h->n_at++];
 		*at = (struct head_at){0};
-		strncpy(at->site, site, SOURCE_MAX);
+		str_copy(at->site, sizeof at->site, site);
 	}
 	memcpy(at->attempt, attempt, NAME16);
 	at->depth = depth;
@@ -158,7 +158,7 @@ static int pending_load(const char *path, const char *site, struct pending *p, s
 		return err_rc(err);
 	p->seq = (uint64_t)seq;
 	p->depth = (unsigned)depth;
-	strncpy(p->site, site, SOURCE_MAX);
+	str_copy(p->site, sizeof p->site, site);
 	return 0;
 }
 

@@ -3,6 +3,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include "base/rng.h"
+#include "base/str.h"
 
 static const unsigned char MAGIC[8] = {'H', 'F', 'P', 'A', 'C', 'K', '1', '\n'};
 #define HEADER_FIXED (8 + 4 + SID_LEN + SALT_LEN + 4 + 1)
@@ -40,7 +41,7 @@ struct pack_coder *pack_coder_new(const unsigned char repo[REPO_ID_LEN], const c
 {
 	struct pack_coder *c = xcalloc(1, sizeof *c);
 	memcpy(c->repo, repo, REPO_ID_LEN);
-	strncpy(c->source, source, SOURCE_MAX);
+	str_copy(c->source, sizeof c->source, source);
 	c->id = hmac_new(id_key->p, id_key->len);
 	c->aead = aead_new();
 	c->z = zframe_new(level);
@@ -380,7 +381,7 @@ static int read_trailer(struct pack_coder *c, const unsigned char *p, size_t n, 
 
 int pack_footer(struct pack_coder *c, const unsigned char *p, size_t n, struct index_entry **ret, size_t *ret_n, struct err *err)
 {
-	uint32_t off, len, count;
+	uint32_t off = 0, len = 0, count = 0;
 	int rc = read_trailer(c, p, n, &off, &len, &count, err);
 	if (rc)
 		return rc;

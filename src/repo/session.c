@@ -301,7 +301,7 @@ static int put_open(struct session *s, struct session_site *site, struct err *er
 	char key[STORE_KEY_MAX + 1];
 	CLEAN(buf_release) struct buf b = BUF_INIT(SIGNED_MAX);
 	struct attempt_open o = {.time = s->o.now, .uses = xcalloc(s->own.n + 1, sizeof *o.uses)};
-	strncpy(o.source, s->o.keys->source, SOURCE_MAX);
+	str_copy(o.source, sizeof o.source, s->o.keys->source);
 	memcpy(o.attempt, s->attempt, NAME16);
 	memcpy(o.run, s->o.run, sizeof o.run);
 	if (site->has_newest)
@@ -539,7 +539,7 @@ void session_beat(struct session *s)
 static void fill_snapshot(const struct session *s, const struct snapshot_facts *facts, const struct pack_list *packs, const unsigned char plan_digest[ID_LEN], struct snapshot *snap)
 {
 	*snap = (struct snapshot){.seq = s->seq, .epoch = s->o.keys->epoch, .facts = *facts, .has_facts = true};
-	strncpy(snap->source, s->o.keys->source, SOURCE_MAX);
+	str_copy(snap->source, sizeof snap->source, s->o.keys->source);
 	memcpy(snap->lineage, s->lineage, NAME16);
 	if (!s->new_lineage) {
 		snap->has_previous = true;
@@ -582,7 +582,7 @@ static int make_pending(struct session *s, size_t n, const struct snapshot *snap
 		memcpy(f.base, site->newest, NAME16);
 		p->depth = site->depth + 1;
 	}
-	strncpy(p->site, site->name, SOURCE_MAX);
+	str_copy(p->site, sizeof p->site, site->name);
 	memcpy(p->attempt, s->attempt, NAME16);
 	memcpy(p->lineage, s->lineage, NAME16);
 	p->seq = s->seq;
