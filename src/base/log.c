@@ -11,12 +11,17 @@
 #include "base/str.h"
 
 static atomic_int log_level = LOG_INFO;
-static atomic_bool log_colour;
+static atomic_bool log_colour, log_bar;
 
 void log_set(enum log_level level, bool colour)
 {
 	atomic_store(&log_level, (int)level);
 	atomic_store(&log_colour, colour);
+}
+
+void log_over_bar(bool on)
+{
+	atomic_store(&log_bar, on);
 }
 
 /* What could move the cursor, start an escape sequence or turn the order of the text around. */
@@ -74,7 +79,8 @@ static void emit(enum log_level level, const char *label, const char *text)
 	int n;
 
 	log_safe(safe, sizeof safe, text);
-	n = snprintf(line, sizeof line, "%s%s%s%s\n", colour ? colours[level] : "", label, colour ? "\033[0m" : "", safe);
+	n = snprintf(line, sizeof line, "%s%s%s%s%s\n", atomic_load(&log_bar) ? "\r\033[K" : "",
+		colour ? colours[level] : "", label, colour ? "\033[0m" : "", safe);
 	if (n > 0)
 		put_line(line, MIN((size_t)n, sizeof line - 1));
 }

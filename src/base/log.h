@@ -10,6 +10,8 @@
 
 enum log_level { LOG_ERROR, LOG_WARN, LOG_INFO, LOG_DEBUG };
 void log_set(enum log_level level, bool colour);
+/* A progress bar stands on the terminal's last line: each message clears that line first. Off until told. */
+void log_over_bar(bool on);
 void log_msg(enum log_level level, const char *fmt, ...) HF_PRINTF(2, 3);
 /* "error: msg" and, where there is one, "hint: ...". */
 void log_err(const struct err *err);

@@ -37,7 +37,7 @@ static int opening_key_here(const struct cli *c, const struct plan *p)
 	CLEAN(free_ptr) char *dir = fs_join(c->root.keys, "recovery");
 	char name[80];
 
-	snprintf(name, sizeof name, "%.63s.key", p->classification ? p->classification : "default");
+	snprintf(name, sizeof name, "%.63s.key", p->classification);
 	CLEAN(free_ptr) char *path = fs_join(dir, name);
 	if (fs_exists(path))
 		return 1;

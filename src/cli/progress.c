@@ -137,6 +137,7 @@ void progress_show(struct progress *p, const struct job_progress *now)
 	progress_line(line, sizeof line, now, ns - p->start_ns, p->term->utf8, term_width(p->term));
 	fprintf(p->out, "\r%s\033[K", line);
 	fflush(p->out);
+	log_over_bar(true);
 	p->on_line = true;
 }
 
@@ -146,5 +147,6 @@ void progress_clear(struct progress *p)
 		return;
 	fputs("\r\033[K", p->out);
 	fflush(p->out);
+	log_over_bar(false);
 	p->on_line = false;
 }

@@ -2,8 +2,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/clock.h"
+#include "base/log.h"
 #include "base/mem.h"
 #include "base/str.h"
 #include "cli/cli.h"
@@ -459,6 +461,26 @@ START_TEST(a_bar_is_taken_away_before_other_text)
 }
 END_TEST
 
+START_TEST(a_message_clears_the_bar_first)
+{
+	const struct job_progress p = {.phase = "read", .bytes = 5};
+	const struct term term = {0};
+	struct progress progress;
+	char text[128] = "";
+	int fd[2];
+
+	ck_assert_int_eq(pipe(fd), 0);
+	ck_assert_int_ge(dup2(fd[1], STDERR_FILENO), 0);
+	progress_init(&progress, "bar", false, &term, stderr);
+	progress_show(&progress, &p);
+	log_msg(LOG_WARN, "slow site");
+	progress_clear(&progress);
+	log_msg(LOG_WARN, "done");
+	ck_assert_int_gt(read(fd[0], text, sizeof text - 1), 0);
+	ck_assert_str_eq(text, "\rread   0 items, 5 B\033[K\r\033[Kwarning: slow site\n\r\033[Kwarning: done\n");
+}
+END_TEST
+
 START_TEST(wrapped_text_keeps_its_width_and_paragraphs)
 {
 	struct screen s;
@@ -501,6 +523,7 @@ static TCase *output(void)
 	tcase_add_test(t, json_progress_is_a_line_each_and_not_more_than_ten_a_second);
 	tcase_add_test(t, progress_is_automatic_on_terminals_alone);
 	tcase_add_test(t, a_bar_is_taken_away_before_other_text);
+	tcase_add_test(t, a_message_clears_the_bar_first);
 	tcase_add_test(t, wrapped_text_keeps_its_width_and_paragraphs);
 	return t;
 }
