@@ -20,7 +20,7 @@ struct checked {
 	char *path;
 	struct plan_diags diags;
 	struct plan_findings findings;
-	size_t n_not_met;
+	size_t n_verdict[PLAN_UNKNOWN + 1];
 };
 
 static void checked_release(struct checked *k)
@@ -52,27 +52,33 @@ static void judge(const struct cli *c, struct checked *k)
 	facts.opening_key_on_controller = opening_key_here(c, k->plan);
 	plan_lint(k->plan, &facts, &k->findings);
 	for (size_t i = 0; i < k->findings.n; i++)
-		k->n_not_met += k->findings.v[i].verdict == PLAN_NOT_MET;
+		k->n_verdict[k->findings.v[i].verdict]++;
 }
 
-static void show_findings(struct cli *c, const struct plan_findings *f)
+/* What is said of a verdict: of a rule what was found, of a requirement its title, and what it lacks when it is not
+ * met. */
+static void show_finding(struct cli *c, const struct plan_finding *v)
 {
 	static const enum term_colour colour[] = {TERM_GREEN, TERM_RED, TERM_PLAIN, TERM_YELLOW};
 	static const char *const word[] = {"met", "NOT MET", "not applicable", "unknown"};
 	const struct term *t = &c->out_term;
-	const char *catalogue = NULL;
+	const char *found = v->text ? v->text : "", *reason = v->rationale ? v->rationale : "";
+	bool title = v->catalogue || !*found;
+	CLEAN(free_ptr) char *first = term_safe(title ? v->title : found);
+	CLEAN(free_ptr) char *second = term_safe(*reason ? reason : title && v->verdict == PLAN_NOT_MET ? found : "");
+	CLEAN(free_ptr) char *id = term_safe(v->id);
 
+	fprintf(c->out, "  %s%-14s%s  %-18s  %s%s%s\n", term_on(t, colour[v->verdict]), word[v->verdict],
+	        term_off(t, colour[v->verdict]), id, first, *second ? ": " : "", second);
+}
+
+static void show_findings(struct cli *c, const struct plan_findings *f)
+{
 	for (size_t i = 0; i < f->n; i++) {
-		const struct plan_finding *v = &f->v[i];
-		if (i == 0 || !str_eq(catalogue, v->catalogue)) {
-			catalogue = v->catalogue;
+		const char *catalogue = f->v[i].catalogue;
+		if (i == 0 || !str_eq(catalogue, f->v[i - 1].catalogue))
 			render_heading(c, catalogue ? catalogue : "rules");
-		}
-		CLEAN(free_ptr) char *id = term_safe(v->id);
-		CLEAN(free_ptr) char *text = term_safe(v->text ? v->text : "");
-		CLEAN(free_ptr) char *why = term_safe(v->rationale ? v->rationale : "");
-		fprintf(c->out, "  %s%-14s%s  %-18s  %s%s%s\n", term_on(t, colour[v->verdict]), word[v->verdict],
-		        term_off(t, colour[v->verdict]), id, *text ? text : v->title, *why ? ": " : "", why);
+		show_finding(c, &f->v[i]);
 	}
 }
 
@@ -85,11 +91,13 @@ static void show_checked(struct cli *c, const struct checked *k)
 		fwrite(buf_str(&text), 1, text.len, c->out);
 	buf_release(&text);
 	if (!k->plan) {
-		fprintf(c->out, "%s: %zu errors\n", path, k->diags.n_errors);
+		fprintf(c->out, "%s: %zu error%s\n", path, k->diags.n_errors, k->diags.n_errors == 1 ? "" : "s");
 		return;
 	}
 	show_findings(c, &k->findings);
-	fprintf(c->out, "%s: a good plan; of %zu verdicts %zu not met\n", path, k->findings.n, k->n_not_met);
+	fprintf(c->out, "%s: no errors; %zu met, %zu not met, %zu not applicable, %zu unknown\n", path,
+	        k->n_verdict[PLAN_MET], k->n_verdict[PLAN_NOT_MET], k->n_verdict[PLAN_NOT_APPLICABLE],
+	        k->n_verdict[PLAN_UNKNOWN]);
 }
 
 static json_t *checked_json(const struct checked *k)
@@ -125,7 +133,7 @@ static int check_one(struct run *r, const char *operand, struct err *err)
 	}
 	if (!k.plan)
 		return 2;
-	return k.n_not_met && args_flag(c->args, "strict") ? 4 : 0;
+	return k.n_verdict[PLAN_NOT_MET] && args_flag(c->args, "strict") ? 4 : 0;
 }
 
 int cmd_plan_check(struct cli *c, struct err *err)

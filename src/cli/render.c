@@ -156,9 +156,6 @@ static char *label_of(const char *key)
 
 	if (ends_with(label, "_ms"))
 		label[strlen(label) - 3] = 0;
-	for (char *p = label; *p; p++)
-		if (*p == '_')
-			*p = ' ';
 	return label;
 }
 

@@ -228,7 +228,7 @@ START_TEST(a_tree_makes_units_readable)
 	screen_open(&s, CMD_INIT);
 	render_tree(&s.c, j, 0);
 	ck_assert_str_eq(screen_text(&s),
-	        "wait: 1 min 30 s\npack bytes: 2.0 KiB\nmade: [a, b]\nsites:\n  -\n    name: n\nok: yes\n");
+	        "wait: 1 min 30 s\npack_bytes: 2.0 KiB\nmade: [a, b]\nsites:\n  -\n    name: n\nok: yes\n");
 	screen_close(&s);
 }
 END_TEST
