@@ -4,6 +4,9 @@
 
 #include "evidence/evidence.h"
 
+/* fs_lock, asked again for up to wait_ms while another holds it. */
+int lock_wait(const char *path, int64_t wait_ms, int *ret_fd, struct err *err) HF_NODISCARD;
+
 /* --- Lines of a file, bounded --- */
 #define LINES_MAX (EVIDENCE_RECORD_MAX + 1)
 struct lines {

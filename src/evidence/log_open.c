@@ -12,20 +12,25 @@
 
 #define WAIT_STEP_MS 20
 
+int lock_wait(const char *path, int64_t wait_ms, int *ret_fd, struct err *err)
+{
+	const struct timespec step = {.tv_nsec = WAIT_STEP_MS * 1000000L};
+
+	for (;; wait_ms -= WAIT_STEP_MS) {
+		int rc = fs_lock(path, ret_fd, err);
+
+		if (rc != -ERR_BUSY || wait_ms <= 0)
+			return rc;
+		nanosleep(&step, NULL);
+	}
+}
+
 static int take_lock(const struct evidence_config *c, int *ret, struct err *err)
 {
 	CLEAN(free_ptr) char *path = fs_join(c->dir, "lock");
-	const struct timespec step = {.tv_nsec = WAIT_STEP_MS * 1000000L};
-	int64_t left = c->wait_ms;
+	int rc = lock_wait(path, c->wait_ms, ret, err);
 
-	for (;;) {
-		int rc = fs_lock(path, ret, err);
-
-		if (rc != -ERR_BUSY || left <= 0)
-			return rc ? err_wrap(err, "evidence log") : 0;
-		nanosleep(&step, NULL);
-		left -= WAIT_STEP_MS;
-	}
+	return rc ? err_wrap(err, "evidence log") : 0;
 }
 
 static int key_load(const char *path, struct secret *seed, struct err *err)

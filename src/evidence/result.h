@@ -89,9 +89,10 @@ void result_add(struct result *r, enum result_list list, json_t *item); /* takes
 void result_add_str(struct result *r, enum result_list list, const char *text);
 /* Members of the caller's own under "extra" (takes value). */
 void result_extra(struct result *r, const char *key, json_t *value);
-/* End time, durations, met of both targets, critical path. outcome: done failed refused skipped missed crashed. */
+/* End time, durations, met of both targets, critical path. outcome: done failed refused skipped missed crashed.
+ * Where it is done, the status 0 and a target not met, the exit status becomes 4. May be called again after further setters. */
 void result_finish(struct result *r, const char *outcome, int exit_status);
-/* Exit status 4 (a target was missed) where the outcome is done, the status 0 and a target is not met; else what was given. */
+/* Exit status as finish left it. BUG when not finished. */
 int result_status(const struct result *r);
 const char *result_id(const struct result *r);
 /* The JSON as it stands; borrowed. */
