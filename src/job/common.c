@@ -1,0 +1,289 @@
+#include "job/common.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+#include "base/clock.h"
+#include "base/fs.h"
+#include "base/log.h"
+#include "base/str.h"
+
+/* --- sites --- */
+
+int sites_open(const struct job *j, const char *only, bool create, struct sites *ret, struct err *err)
+{
+	const struct plan *p = j->plan;
+	*ret = (struct sites){0};
+	if (only && !plan_site(p, only)) {
+		CLEAN(buf_release) struct buf names = BUF_INIT(64u << 10);
+		for (size_t i = 0; i < p->n_sites; i++)
+			buf_addf(&names, "%s%s", i ? ", " : "", p->sites[i].name);
+		err_set(err, ERR_USAGE, "the plan has no site '%s'", only);
+		return err_hint(err, "its sites: %s", buf_str(&names));
+	}
+	ret->site = xcalloc(p->n_sites + 1, sizeof *ret->site);
+	for (size_t i = 0; i < p->n_sites; i++) {
+		const struct plan_site *ps = &p->sites[i];
+		if (only && !str_eq(only, ps->name))
+			continue;
+		struct session_site *s = &ret->site[ret->n++];
+		s->name = ps->name;
+		struct store_config c = {.name = ps->name, .create = create};
+		if (store_open(ps->url, &c, &s->store, &s->err)) {
+			s->store = NULL;
+			s->state = SITE_UNREACHABLE;
+			log_msg(LOG_WARN, "%s", s->err.msg);
+		}
+	}
+	return 0;
+}
+
+void sites_close(struct sites *s)
+{
+	for (size_t i = 0; i < s->n; i++)
+		store_free(s->site[i].store);
+	free(s->site);
+	*s = (struct sites){0};
+}
+
+int sites_cfg_pinned(const struct job *j, const struct sites *s, struct cfg *ret, struct err *err)
+{
+	unsigned char root[ED25519_PUB_LEN];
+	int rc = root_pub_load(j, root, err);
+	return rc ? rc : sites_cfg(s, root, ret, err);
+}
+
+int sites_cfg(const struct sites *s, const unsigned char root_pub[ED25519_PUB_LEN], struct cfg *ret, struct err *err)
+{
+	struct err last = ERR_INIT;
+	bool have = false;
+	for (size_t i = 0; i < s->n; i++) {
+		struct cfg c;
+		struct session_site *site = &s->site[i];
+		if (!site->store)
+			continue;
+		if (cfg_load(site->store, root_pub, NULL, &c, &last)) {
+			log_msg(LOG_WARN, "%s", last.msg);
+			/* a place without a readable configuration is no copy of this repository: nothing may be put there */
+			site->err = last;
+			site->state = SITE_UNREACHABLE;
+			store_free(site->store);
+			site->store = NULL;
+			continue;
+		}
+		if (have && memcmp(c.repo, ret->repo, REPO_ID_LEN)) {
+			cfg_release(&c);
+			cfg_release(ret);
+			return err_set(err, ERR_FORK, "site %s holds another repository than the sites before it", s->site[i].name);
+		}
+		if (!have || c.n > ret->n) {
+			if (have)
+				cfg_release(ret);
+			*ret = c;
+			have = true;
+		} else {
+			cfg_release(&c);
+		}
+	}
+	if (have)
+		return 0;
+	for (size_t i = 0; !last.code && i < s->n; i++)
+		last = s->site[i].err;
+	*err = last;
+	if (!last.code)
+		err_set(err, ERR_UNREACHABLE, "no site can be reached");
+	return err_rc(err);
+}
+
+/* --- refusals --- */
+
+/* list[i].key */
+static int refuse_at(const struct job *j, const char *list, size_t i, const char *name, const char *message, struct err *err)
+{
+	char key[128];
+	snprintf(key, sizeof key, "%s[%zu].%s", list, i, name);
+	return plan_refuse(j->plan, key, message, err);
+}
+
+static int refuse_sources(const struct job *j, struct err *err)
+{
+	for (size_t i = 0; i < j->plan->n_sources; i++) {
+		const struct plan_source *s = &j->plan->sources[i];
+		if (s->host && !str_eq(s->host, "local"))
+			return refuse_at(j, "sources", i, "host", "sources on other hosts are not served by this build", err);
+		if (s->follow)
+			return refuse_at(j, "sources", i, "follow", "continuous sources are not served by this build", err);
+	}
+	return 0;
+}
+
+static int refuse_recovery(const struct job *j, struct err *err)
+{
+	const struct plan_recovery *r = j->plan->recovery;
+	if (!r)
+		return err_set(err, ERR_USAGE, "%s: the plan has no recovery section: there is no runbook to drill", j->plan->file);
+	if (r->target && r->target->host && !str_eq(r->target->host, "local"))
+		return plan_refuse(j->plan, "recovery.target.host", "recovery on other hosts is not served by this build", err);
+	for (size_t i = 0; i < r->n_checks; i++)
+		if (r->checks[i].kind == PLAN_CHECK_HTTP || r->checks[i].kind == PLAN_CHECK_TCP)
+			return refuse_at(j, "recovery.checks", i, "kind", "this kind of check is not served by this build", err);
+	return 0;
+}
+
+int job_refuse(const struct job *j, unsigned needs, struct err *err)
+{
+	const struct plan *p = j->plan;
+	for (size_t i = 0; needs & NEEDS_SITES && i < p->n_sites; i++)
+		if (!str_starts(p->sites[i].url, "file://"))
+			return refuse_at(j, "sites", i, "url", "only file:// sites are served by this build", err);
+	int rc = needs & NEEDS_SOURCES ? refuse_sources(j, err) : 0;
+	if (!rc && needs & NEEDS_RECOVERY)
+		rc = refuse_recovery(j, err);
+	if (!rc && needs & NEEDS_OPENING && p->custody == PLAN_CUSTODY_QUORUM)
+		rc = plan_refuse(p, "custody", "custody by shares is not served by this build", err);
+	if (!rc && needs & NEEDS_RESTORE_APPROVAL && p->approvals && p->approvals->restore)
+		rc = plan_refuse(p, "approvals.restore", "approvals are not served by this build, and this plan wants one before a restore", err);
+	if (!rc && needs & NEEDS_DRILL_APPROVAL && p->approvals && p->approvals->drill)
+		rc = plan_refuse(p, "approvals.drill", "approvals are not served by this build, and this plan wants one before a drill", err);
+	return rc;
+}
+
+int job_source(const struct job *j, const char *name, const struct plan_source **ret, struct err *err)
+{
+	const struct plan *p = j->plan;
+	*ret = name ? plan_source(p, name) : p->n_sources == 1 ? &p->sources[0] : NULL;
+	if (*ret)
+		return 0;
+	CLEAN(buf_release) struct buf names = BUF_INIT(64u << 10);
+	for (size_t i = 0; i < p->n_sources; i++)
+		buf_addf(&names, "%s%s", i ? ", " : "", p->sources[i].name);
+	if (name)
+		err_set(err, ERR_USAGE, "the plan has no source '%s'", name);
+	else
+		err_set(err, ERR_USAGE, "the plan has %zu sources: say which with --source", p->n_sources);
+	return err_hint(err, "its sources: %s", buf_str(&names));
+}
+
+bool job_cancelled(const struct job *j)
+{
+	return j->cancel && atomic_load(j->cancel);
+}
+
+/* --- result and evidence --- */
+
+struct result *job_result(const struct job *j, const char *kind, const char *scenario)
+{
+	char digest[HEX_LEN], host[256] = "";
+	hex_encode(digest, j->plan->digest, PLAN_DIGEST_LEN);
+	gethostname(host, sizeof host - 1);
+	return result_new(&(struct result_identity){
+		.kind = kind,
+		.plan = j->plan->name,
+		.plan_digest = digest,
+		.plan_version = j->plan->review ? j->plan->review->version : -1,
+		.scenario = scenario,
+		.performed_by = j->actor,
+		.host = host[0] ? host : NULL,
+		.tool_version = HOLDFAST_VERSION,
+		.self_attested = 1,
+	});
+}
+
+/* Open, append, sign, copy, close: the log is held only for that long. */
+static int record(const struct job *j, const struct evidence_event *ev, const struct sites *sites, struct err *err)
+{
+	CLEAN(free_ptr) char *key = path_log_key(j);
+	struct store **st = xcalloc((sites ? sites->n : 0) + 1, sizeof *st);
+	struct evidence_site *copy = xcalloc((sites ? sites->n : 0) + 1, sizeof *copy);
+	struct evidence_log *log = NULL;
+	struct err copies = ERR_INIT;
+	size_t n = 0;
+	for (size_t i = 0; sites && i < sites->n; i++)
+		if (sites->site[i].store) {
+			st[n] = sites->site[i].store;
+			copy[n++].store = sites->site[i].store;
+		}
+	struct evidence_config c = {.dir = j->root->log, .key_path = key, .create = true, .wait_ms = 30000, .sites = st, .n_sites = n};
+	int rc = evidence_open(&c, &log, err);
+	if (!rc)
+		rc = evidence_append(log, ev, NULL, err);
+	if (!rc)
+		rc = evidence_checkpoint(log, err);
+	if (!rc && evidence_publish(log, copy, n, 0, &copies)) {
+		log_msg(LOG_WARN, "evidence: %s; the next run brings it there", copies.msg);
+		if (copies.code == ERR_FORK) {
+			*err = copies;
+			rc = err_rc(err);
+		}
+	}
+	evidence_close(log);
+	free(st);
+	free(copy);
+	return rc;
+}
+
+int job_event(const struct job *j, const char *type, const struct evidence_event *ev, const struct sites *sites, struct err *err)
+{
+	struct evidence_event e = *ev;
+	e.type = type;
+	e.actor = j->actor;
+	return record(j, &e, sites, err);
+}
+
+static int write_all(const struct job *j, struct job_end *e, struct err *err)
+{
+	struct evidence_subject *subject = xcalloc(e->n_subjects + 2, sizeof *subject);
+	CLEAN(result_file_release) struct result_file file = {0};
+	CLEAN(free_ptr) char *metrics = fs_join(j->root->metrics, "holdfast.prom");
+	int rc = result_write(e->result, j->root->results, &file, err);
+	if (!rc) {
+		const char *slash = strrchr(file.path, '/');
+		subject[0].name = slash ? slash + 1 : file.path;
+		memcpy(subject[0].sha256, file.sha256, SHA256_LEN);
+		subject[1].name = "plan";
+		memcpy(subject[1].sha256, j->plan->digest, SHA256_LEN);
+		for (size_t i = 0; i < e->n_subjects; i++)
+			subject[i + 2] = e->subjects[i];
+		if (!e->body)
+			e->body = json_object();
+		json_object_set_new(e->body, "plan", json_string(j->plan->name));
+		json_object_set_new(e->body, "result", json_string(result_id(e->result)));
+		json_object_set_new(e->body, "status", json_integer(e->status));
+		const json_t *kind = json_object_get(result_json(e->result), "kind");
+		struct evidence_event ev = {.type = json_string_value(kind), .actor = j->actor, .outcome = e->outcome, .subjects = subject, .n_subjects = e->n_subjects + 2, .body = e->body};
+		rc = record(j, &ev, e->sites, err);
+	}
+	if (!rc)
+		rc = fs_mkdirs(j->root->metrics, 0755, err);
+	if (!rc)
+		rc = metrics_write(j->root->results, metrics, err);
+	free(subject);
+	return rc;
+}
+
+int job_finish(const struct job *j, struct job_end *e, json_t **ret, struct err *err)
+{
+	struct err why = ERR_INIT;
+	if (e->err && e->err->code) {
+		result_extra(e->result, "error", json_pack("{s:s, s:s, s:s}", "code", err_name(e->err->code), "message", e->err->msg, "hint", e->err->hint));
+		if (!e->body)
+			e->body = json_object();
+		json_object_set_new(e->body, "error", json_string(e->err->msg));
+	}
+	result_finish(e->result, e->outcome, e->status);
+	e->status = result_status(e->result);
+	int status = e->status;
+	if (!j->dry_run && write_all(j, e, &why)) {
+		status = err_status_worse(status, why.code == ERR_FORK ? err_exit_status(ERR_FORK) : err_exit_status(ERR_EVIDENCE));
+		err_wrap(&why, "the run is %s, but its evidence is not durable", e->outcome);
+		if (err && !err->code)
+			*err = why;
+		else
+			log_msg(LOG_ERROR, "%s", why.msg);
+	}
+	if (ret)
+		*ret = json_deep_copy(result_json(e->result));
+	json_decref(e->body);
+	e->body = NULL;
+	return status;
+}

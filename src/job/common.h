@@ -1,0 +1,68 @@
+/*
+ * What jobs share: the plan's sites opened, keys found, refusals of what this build lacks, and the one way to end a job: result
+ * file, evidence record, checkpoint, copies at the sites, metrics.
+ */
+#ifndef JOB_COMMON_H
+#define JOB_COMMON_H
+
+#include "base/version.h"
+#include "evidence/evidence.h"
+#include "evidence/result.h"
+#include "job/job.h"
+#include "repo/session.h"
+
+/* --- sites --- */
+struct sites {
+	struct session_site *site; /* in the order of the plan; store NULL where it cannot be opened */
+	size_t n;
+};
+/* only: name of one site (ERR_USAGE when the plan has no such), NULL: all. create: make missing places (init). */
+int sites_open(const struct job *j, const char *only, bool create, struct sites *ret, struct err *err) HF_NODISCARD;
+void sites_close(struct sites *s);
+/* Configuration of the repository: the newest of all sites that can be asked. root_pub: the pinned root key. A site without a
+ * configuration that verifies is closed and counts as unreachable. */
+int sites_cfg(const struct sites *s, const unsigned char root_pub[ED25519_PUB_LEN], struct cfg *ret, struct err *err) HF_NODISCARD;
+/* The same with the root key that this installation pinned. */
+int sites_cfg_pinned(const struct job *j, const struct sites *s, struct cfg *ret, struct err *err) HF_NODISCARD;
+
+/* --- keys and places of an installation --- */
+char *path_root_key(const struct job *j);
+char *path_root_pub(const struct job *j);
+char *path_log_key(const struct job *j);
+char *path_opening_key(const struct job *j); /* keys/recovery/<plan>.key */
+char *path_source_key(const struct job *j, const char *source, uint32_t epoch);
+char *path_source_state(const struct job *j, const char *source);
+int root_pub_load(const struct job *j, unsigned char pub[ED25519_PUB_LEN], struct err *err) HF_NODISCARD;
+/* Source keys of the highest epoch; ERR_MISSING with a hint to init. */
+int host_keys_load(const struct job *j, const char *source, struct source_keys *ret, struct err *err) HF_NODISCARD;
+int log_seed_load(const struct job *j, struct secret *ret, struct err *err) HF_NODISCARD;
+/* The opening key: only jobs of a recovery host call it. */
+int recovery_key_load(const struct job *j, struct opening_key *ret, struct err *err) HF_NODISCARD;
+
+/* --- refusals --- */
+/* Keys of a plan that this build accepts and checks but cannot serve; ERR_UNSUPPORTED names the first of those that the job needs. */
+enum job_needs { NEEDS_SITES = 1, NEEDS_SOURCES = 2, NEEDS_OPENING = 4, NEEDS_RECOVERY = 8, NEEDS_DRILL_APPROVAL = 16, NEEDS_RESTORE_APPROVAL = 32 };
+int job_refuse(const struct job *j, unsigned needs, struct err *err) HF_NODISCARD;
+/* The one source of a plan, or the one named; ERR_USAGE lists them. */
+int job_source(const struct job *j, const char *name, const struct plan_source **ret, struct err *err) HF_NODISCARD;
+bool job_cancelled(const struct job *j);
+
+/* --- result and evidence --- */
+struct result *job_result(const struct job *j, const char *kind, const char *scenario);
+struct job_end {
+	struct result *result;
+	const char *outcome;  /* done, failed, refused */
+	int status;
+	const struct err *err; /* why it failed, or NULL */
+	const struct sites *sites; /* where the log is copied to */
+	const struct evidence_subject *subjects;
+	size_t n_subjects;
+	json_t *body;          /* taken: members of the record, may be NULL */
+};
+/* Write result, record, checkpoint, copies, metrics. Returns the exit status; *ret gets the result's JSON. Problems with evidence make it 9 and
+ * fill err when it was not filled. */
+int job_finish(const struct job *j, struct job_end *e, json_t **ret, struct err *err);
+/* Append a record now (start of a drill), with a checkpoint. */
+int job_event(const struct job *j, const char *type, const struct evidence_event *ev, const struct sites *sites, struct err *err) HF_NODISCARD;
+
+#endif

@@ -1,0 +1,99 @@
+#include "job/hooks.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include "base/fs.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "base/str.h"
+
+#define SECRET_MAX (64u << 10)
+
+/* Value behind a reference; a final newline of a file does not count. */
+static int read_secret(const char *ref, struct buf *out, struct err *err)
+{
+	const char *dir = secure_getenv("CREDENTIALS_DIRECTORY");
+	int rc;
+	if (str_starts(ref, "env:")) {
+		const char *v = secure_getenv(ref + 4);
+		return v ? buf_put(out, v, strlen(v), err) : err_set(err, ERR_MISSING, "secret %s is not in the environment", ref);
+	}
+	if (str_starts(ref, "file:")) {
+		rc = fs_read(ref + 5, out, err);
+	} else {
+		CLEAN(free_ptr) char *path = fs_join(dir ? dir : "/nonexistent", ref + strlen("systemd-credential:"));
+		rc = fs_read(path, out, err);
+	}
+	if (rc)
+		return err_wrap(err, "secret %s", ref);
+	if (out->len && out->p[out->len - 1] == '\n')
+		out->len--;
+	return 0;
+}
+
+int hook_env_init(struct hook_env *e, const struct plan_pairs *pairs, const char *const *more, struct err *err)
+{
+	size_t n_more = 0;
+	while (more && more[n_more])
+		n_more++;
+	*e = (struct hook_env){.v = xcalloc(pairs->n + n_more + 1, sizeof *e->v)};
+	for (size_t i = 0; i < pairs->n; i++) {
+		CLEAN(buf_release) struct buf value = BUF_INIT(SECRET_MAX);
+		const char *text = pairs->v[i].value;
+		if (plan_is_secret_ref(text)) {
+			int rc = read_secret(text, &value, err);
+			if (rc) {
+				hook_env_release(e);
+				return rc;
+			}
+			text = buf_str(&value);
+		}
+		size_t n = strlen(pairs->v[i].name) + strlen(text) + 2;
+		char *one = xmalloc(n);
+		snprintf(one, n, "%s=%s", pairs->v[i].name, text);
+		e->v[e->n++] = one;
+		if (value.p)
+			mem_cleanse(value.p, value.cap);
+	}
+	for (size_t i = 0; i < n_more; i++)
+		e->v[e->n++] = xstrdup(more[i]);
+	return 0;
+}
+
+void hook_env_release(struct hook_env *e)
+{
+	for (size_t i = 0; i < e->n; i++) {
+		mem_cleanse((char *)e->v[i], strlen(e->v[i]));
+		free((char *)e->v[i]);
+	}
+	free(e->v);
+	*e = (struct hook_env){0};
+}
+
+int hook_run(const struct hook *h, struct proc_result *ret, struct err *err)
+{
+	static const struct plan_pairs none;
+	struct hook_env env;
+	struct proc_result own;
+	struct proc_result *r = ret ? ret : &own;
+	int rc = hook_env_init(&env, h->env ? h->env : &none, h->more_env, err);
+	if (rc)
+		return rc;
+	if (!ret)
+		proc_result_init(&own, 4096);
+	struct proc_opts o = {.env = env.v, .cwd = h->cwd, .stdin_fd = -1, .timeout_ms = h->timeout_ms, .cancel = h->cancel, .in_child = h->in_child, .arg = h->arg};
+	rc = proc_run(h->argv, &o, r, err);
+	hook_env_release(&env);
+	if (!rc && r->timed_out)
+		rc = err_set(err, ERR_FAILED, "%s did not end within %lld ms", h->argv[0], (long long)h->timeout_ms);
+	if (!rc && r->status) {
+		char tail[200];
+		const char *text = buf_str(&r->err);
+		size_t n = strlen(text);
+		rc = err_set(err, ERR_FAILED, "%s ended with status %d: %s", h->argv[0], r->status, log_safe(tail, sizeof tail, n > 150 ? text + n - 150 : text));
+	}
+	if (!ret)
+		proc_result_release(&own);
+	return rc;
+}
