@@ -36,6 +36,7 @@ $(B)/holdfast: $(B)/src/cli/main.o $(LIB)
 	$(Q)$(CC) $(LDFLAGS_ALL) -o $@ $^ $(LIBS)
 
 $(B)/tests/t_store: $(B)/tests/unit/store_conformance.o
+$(addprefix $(B)/tests/,t_restore t_check t_session t_replicate): $(B)/tests/unit/repo_fixture.o
 
 $(B)/tests/t_%: $(B)/tests/unit/t_%.o $(LIB)
 	@mkdir -p $(@D)
