@@ -47,8 +47,8 @@ struct rd {
 	bool bad;
 };
 struct rd rd_init(const void *p, size_t n);
-bool rd_ok(const struct rd *r);  /* nothing was short */
-bool rd_end(const struct rd *r); /* ok and all consumed */
+bool rd_ok(const struct rd *r);                        /* nothing was short */
+bool rd_end(const struct rd *r);                       /* ok and all consumed */
 const unsigned char *rd_bytes(struct rd *r, size_t n); /* borrowed, or NULL when short */
 bool rd_copy(struct rd *r, void *to, size_t n);        /* zero-fills on failure */
 uint8_t rd_u8(struct rd *r);

@@ -13,7 +13,7 @@ struct err_row {
 };
 
 static const struct err_row rows[] = {
-	[ERR_OK] = {"OK", "success", 0, false},
+        [ERR_OK] = {"OK", "success", 0, false},
 #define ERR(name, num, status, retry, meaning) [num] = {#name, meaning, status, (retry) != 0},
 #include "base/err.def"
 #undef ERR

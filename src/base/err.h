@@ -3,7 +3,8 @@
  *
  * A function that can fail returns 0 or -code, takes `struct err *err` last and fills it on failure (err may be NULL).
  * Messages are lower case, name the object and end without a period; an optional hint says the next step.
- * err_wrap() prefixes context on the way up. No function below cli prints or exits. Threading: an err belongs to its owner.
+ * err_wrap() prefixes context on the way up. No function below cli prints or exits. Threading: an err belongs to its
+ * owner.
  */
 #ifndef BASE_ERR_H
 #define BASE_ERR_H
@@ -35,7 +36,10 @@ struct err {
 
 /* Fill err (NULL is fine) and return -code. retryable is taken from the table. */
 int err_set(struct err *err, enum err_code code, const char *fmt, ...) HF_PRINTF(3, 4);
-/* The same from the current errno: appends ": strerror", maps ENOSPC/EDQUOT to NOSPACE, EACCES/EPERM to DENIED, ENOENT to MISSING, EEXIST to EXISTS, else `code`. */
+/*
+ * The same from the current errno: appends ": strerror", maps ENOSPC/EDQUOT to NOSPACE, EACCES/EPERM to DENIED, ENOENT
+ * to MISSING, EEXIST to EXISTS, else `code`.
+ */
 int err_sys(struct err *err, enum err_code code, const char *fmt, ...) HF_PRINTF(3, 4);
 /* Add a hint to an error already set; returns -err->code (-ERR_INTERNAL when err is NULL). */
 int err_hint(struct err *err, const char *fmt, ...) HF_PRINTF(2, 3);
@@ -45,7 +49,7 @@ int err_wrap(struct err *err, const char *fmt, ...) HF_PRINTF(2, 3);
 const char *err_name(enum err_code code);
 const char *err_meaning(enum err_code code);
 int err_exit_status(enum err_code code);
-/* Of two exit statuses, the one that wins when several apply: 70, any status not named here, 10, 6, 9, 1, 8, 3, 4, 0. */
+/* Of two exit statuses, the one that wins: 70, any not named here (the smaller), 10, 6, 9, 1, 8, 3, 4, 0. */
 int err_status_worse(int a, int b);
 
 /* What a function returns whose callee has just filled err (which must not be NULL). */

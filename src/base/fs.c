@@ -318,7 +318,7 @@ int fs_lock(const char *path, int *ret_fd, struct err *err)
 		}
 		/* Someone may have removed the file in between: then this lock guards nothing. */
 		if (fstat(fd, &held) == 0 && stat(path, &named) == 0 && held.st_ino == named.st_ino &&
-			held.st_dev == named.st_dev) {
+		        held.st_dev == named.st_dev) {
 			*ret_fd = fd;
 			fd = -1;
 			return 0;

@@ -7,7 +7,7 @@
 #include <sys/types.h>
 #include "base/buf.h"
 
-/* Names of temporary files begin so; one that is left behind by a crash may be removed. Modes are subject to the umask. */
+/* Temporary names begin so; one left behind by a crash may be removed. Modes are subject to the umask. */
 #define FS_TMP_PREFIX ".holdfast-tmp-"
 
 /* mkdir -p with `mode` for what is made; fine when it is there. Durable (parents synced). */

@@ -45,8 +45,8 @@ static int open_below(int at, const char *name, bool may_cross)
 {
 	const int flags = O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC;
 	struct open_how how = {
-		.flags = (unsigned)flags,
-		.resolve = RESOLVE_NO_SYMLINKS | RESOLVE_BENEATH | (may_cross ? 0 : RESOLVE_NO_XDEV),
+	        .flags = (unsigned)flags,
+	        .resolve = RESOLVE_NO_SYMLINKS | RESOLVE_BENEATH | (may_cross ? 0 : RESOLVE_NO_XDEV),
 	};
 	long fd = syscall(SYS_openat2, at, name, &how, sizeof how);
 
@@ -164,7 +164,7 @@ static int step(struct removal *r, struct err *err)
 	return push(r, dirfd(l->dir), e->d_name, err);
 }
 
-/* Directory and last component of path, without trailing slashes; false for what is never meant ("", "/", "..", "."). */
+/* Directory and last component of path, without trailing slashes; false for what is never meant: "", "/", "..", "." */
 static bool split(const char *path, char **ret_parent, char **ret_name)
 {
 	size_t n = strlen(path), start;

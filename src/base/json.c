@@ -164,7 +164,7 @@ int json_parse(const void *p, size_t n, size_t limit, const char *what, json_t *
 int json_parse_canonical(const void *p, size_t n, size_t limit, const char *what, json_t **ret, struct err *err)
 {
 	CLEAN(json_release) json_t *j = NULL;
-	/* Canonical text of a value is never longer than the text it came from, but for escapes that canonical refuses. */
+	/* Canonical text of a value is never longer than what it came from, but for escapes it refuses. */
 	CLEAN(buf_release) struct buf again = BUF_INIT(n);
 	int rc = json_parse(p, n, limit, what, &j, err);
 

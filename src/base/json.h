@@ -20,7 +20,8 @@ int json_canonical(const json_t *j, struct buf *out, struct err *err) HF_NODISCA
  */
 int json_parse(const void *p, size_t n, size_t limit, const char *what, json_t **ret, struct err *err) HF_NODISCARD;
 /* The same, and the text must be byte for byte canonical. */
-int json_parse_canonical(const void *p, size_t n, size_t limit, const char *what, json_t **ret, struct err *err) HF_NODISCARD;
+int json_parse_canonical(const void *p, size_t n, size_t limit, const char *what, json_t **ret, struct err *err)
+        HF_NODISCARD;
 /* Required members of an object; ERR_FORMAT naming `what` and key. Strings are borrowed. */
 int json_get_str(const json_t *o, const char *key, const char *what, const char **ret, struct err *err) HF_NODISCARD;
 int json_get_int(const json_t *o, const char *key, const char *what, int64_t *ret, struct err *err) HF_NODISCARD;

@@ -28,7 +28,7 @@ void log_over_bar(bool on)
 static bool unsafe_point(uint32_t cp)
 {
 	return cp < 0x20 || (cp >= 0x7f && cp < 0xa0) || cp == 0x061c || cp == 0x200e || cp == 0x200f ||
-		(cp >= 0x2028 && cp <= 0x202e) || (cp >= 0x2066 && cp <= 0x2069);
+	       (cp >= 0x2028 && cp <= 0x202e) || (cp >= 0x2066 && cp <= 0x2069);
 }
 
 char *log_safe(char *out, size_t n, const char *s)
@@ -80,7 +80,7 @@ static void emit(enum log_level level, const char *label, const char *text)
 
 	log_safe(safe, sizeof safe, text);
 	n = snprintf(line, sizeof line, "%s%s%s%s%s\n", atomic_load(&log_bar) ? "\r\033[K" : "",
-		colour ? colours[level] : "", label, colour ? "\033[0m" : "", safe);
+	        colour ? colours[level] : "", label, colour ? "\033[0m" : "", safe);
 	if (n > 0)
 		put_line(line, MIN((size_t)n, sizeof line - 1));
 }

@@ -1,6 +1,6 @@
 /*
- * Small memory helpers. Small fixed allocations abort on failure (a commit is crash-safe); sizes from disk or network go
- * through struct buf with a ceiling.
+ * Small memory helpers. Small fixed allocations abort on failure (a commit is crash-safe); sizes from disk or network
+ * go through struct buf with a ceiling.
  */
 #ifndef BASE_MEM_H
 #define BASE_MEM_H
@@ -39,7 +39,7 @@ struct secret {
 	unsigned char *p; /* NULL when empty */
 	size_t len;
 };
-/* Reserve len zeroed bytes (page-rounded mmap, mlock best effort, MADV_DONTDUMP, MADV_WIPEONFORK not set). Aborts on failure. */
+/* Reserve len zeroed bytes: own pages, mlock (best effort), MADV_DONTDUMP; a child inherits them. Aborts on failure. */
 void secret_init(struct secret *s, size_t len);
 void secret_set(struct secret *s, const void *p, size_t len); /* init and copy */
 void secret_release(struct secret *s);                        /* cleanse and free; fine when empty */

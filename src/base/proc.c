@@ -156,9 +156,9 @@ static bool expire(struct watch *w)
 static void watch_poll(struct watch *w)
 {
 	struct pollfd p[3] = {
-		{w->fds[0], POLLIN, 0},
-		{w->fds[1], POLLIN, 0},
-		{w->exited ? -1 : w->pidfd, POLLIN, 0},
+	        {w->fds[0], POLLIN, 0},
+	        {w->fds[1], POLLIN, 0},
+	        {w->exited ? -1 : w->pidfd, POLLIN, 0},
 	};
 	int64_t longest = w->cancel && !w->asked ? CANCEL_POLL_MS : INT64_MAX;
 	int64_t deadline = w->deadline;
@@ -256,7 +256,8 @@ int proc_run(const char *const *argv, const struct proc_opts *o, struct proc_res
 	int rc;
 
 	result_reset(r);
-	if ((rc = open_null(&null, err)) || (rc = make_pipe(&out_r, &out_w, err)) || (rc = make_pipe(&err_r, &err_w, err)))
+	if ((rc = open_null(&null, err)) || (rc = make_pipe(&out_r, &out_w, err)) ||
+	        (rc = make_pipe(&err_r, &err_w, err)))
 		return rc;
 	rc = spawn(argv, o, (int[]){o->stdin_fd >= 0 ? o->stdin_fd : null, out_w, err_w}, &w.pid, err);
 	if (rc)

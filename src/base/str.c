@@ -239,7 +239,7 @@ static bool number(const char **s, uint64_t *ret)
 	*ret = 0;
 	for (; **s >= '0' && **s <= '9'; (*s)++)
 		if (__builtin_mul_overflow(*ret, (uint64_t)10, ret) ||
-			__builtin_add_overflow(*ret, (uint64_t)(**s - '0'), ret))
+		        __builtin_add_overflow(*ret, (uint64_t)(**s - '0'), ret))
 			return false;
 	return *s != start;
 }
@@ -264,20 +264,20 @@ static bool scaled(const char *s, const struct unit *units, uint64_t *ret)
 bool str_size(const char *s, uint64_t *ret)
 {
 	static const struct unit units[] = {
-		{"", 1},
-		{"B", 1},
-		{"KiB", UINT64_C(1) << 10},
-		{"MiB", UINT64_C(1) << 20},
-		{"GiB", UINT64_C(1) << 30},
-		{"TiB", UINT64_C(1) << 40},
-		{"PiB", UINT64_C(1) << 50},
-		{"kB", UINT64_C(1000)},
-		{"KB", UINT64_C(1000)},
-		{"MB", UINT64_C(1000000)},
-		{"GB", UINT64_C(1000000000)},
-		{"TB", UINT64_C(1000000000000)},
-		{"PB", UINT64_C(1000000000000000)},
-		{NULL, 0},
+	        {"", 1},
+	        {"B", 1},
+	        {"KiB", UINT64_C(1) << 10},
+	        {"MiB", UINT64_C(1) << 20},
+	        {"GiB", UINT64_C(1) << 30},
+	        {"TiB", UINT64_C(1) << 40},
+	        {"PiB", UINT64_C(1) << 50},
+	        {"kB", UINT64_C(1000)},
+	        {"KB", UINT64_C(1000)},
+	        {"MB", UINT64_C(1000000)},
+	        {"GB", UINT64_C(1000000000)},
+	        {"TB", UINT64_C(1000000000000)},
+	        {"PB", UINT64_C(1000000000000000)},
+	        {NULL, 0},
 	};
 	uint64_t v;
 
@@ -290,14 +290,14 @@ bool str_size(const char *s, uint64_t *ret)
 bool str_duration(const char *s, int64_t *ret_ms)
 {
 	static const struct unit units[] = {
-		{"ms", 1},
-		{"s", 1000},
-		{"m", 60000},
-		{"h", 3600000},
-		{"d", UINT64_C(86400000)},
-		{"w", UINT64_C(604800000)},
-		{"y", UINT64_C(31536000000)},
-		{NULL, 0},
+	        {"ms", 1},
+	        {"s", 1000},
+	        {"m", 60000},
+	        {"h", 3600000},
+	        {"d", UINT64_C(86400000)},
+	        {"w", UINT64_C(604800000)},
+	        {"y", UINT64_C(31536000000)},
+	        {NULL, 0},
 	};
 	uint64_t v;
 

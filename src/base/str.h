@@ -17,7 +17,7 @@ bool str_is_id(const char *s);
 bool str_is_utf8(const void *p, size_t n);
 /* Nearest of `names` (NULL-terminated) by edit distance at most 1/3 of the length (at least 2), or NULL. */
 const char *str_nearest(const char *s, const char *const *names);
-/* Length (1 to 4) of the valid UTF-8 sequence at p, of n bytes; 0 when there is none. ret_cp (may be NULL): code point. */
+/* Length (1 to 4) of the valid UTF-8 sequence at p, of n bytes, or 0. ret_cp (may be NULL): its code point. */
 size_t str_utf8_next(const void *p, size_t n, uint32_t *ret_cp);
 size_t hex_encode(char *out, const void *p, size_t n); /* writes 2n + 1 bytes, lower case */
 bool hex_decode(void *out, size_t n, const char *hex); /* exactly 2n lower-case digits */

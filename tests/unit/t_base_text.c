@@ -37,9 +37,10 @@ END_TEST
 START_TEST(utf8_is_judged_by_the_rfc)
 {
 	static const char *const good[] = {"", "a", "\x7f", "\xc2\x80", "\xdf\xbf", "\xe0\xa0\x80", "\xed\x9f\xbf",
-		"\xee\x80\x80", "\xef\xbf\xbf", "\xf0\x90\x80\x80", "\xf4\x8f\xbf\xbf", "gr\xc3\xbc\xc3\x9f"};
-	static const char *const bad[] = {"\x80", "\xc0\x80", "\xc1\xbf", "\xc3", "\xc3(", "\xe0\x9f\xbf", "\xed\xa0\x80",
-		"\xed\xbf\xbf", "\xe2\x82", "\xf0\x8f\xbf\xbf", "\xf4\x90\x80\x80", "\xf5\x80\x80\x80", "\xff", "a\xfe"};
+	        "\xee\x80\x80", "\xef\xbf\xbf", "\xf0\x90\x80\x80", "\xf4\x8f\xbf\xbf", "gr\xc3\xbc\xc3\x9f"};
+	static const char *const bad[] = {"\x80", "\xc0\x80", "\xc1\xbf", "\xc3", "\xc3(", "\xe0\x9f\xbf",
+	        "\xed\xa0\x80", "\xed\xbf\xbf", "\xe2\x82", "\xf0\x8f\xbf\xbf", "\xf4\x90\x80\x80", "\xf5\x80\x80\x80",
+	        "\xff", "a\xfe"};
 	uint32_t cp;
 
 	for (size_t i = 0; i < ARRAY_LEN(good); i++)
@@ -87,7 +88,7 @@ END_TEST
 START_TEST(base64_matches_the_vectors_of_rfc_4648)
 {
 	static const char *const vectors[][2] = {{"", ""}, {"f", "Zg=="}, {"fo", "Zm8="}, {"foo", "Zm9v"},
-		{"foob", "Zm9vYg=="}, {"fooba", "Zm9vYmE="}, {"foobar", "Zm9vYmFy"}, {"\xff\xfe\xfb", "//77"}};
+	        {"foob", "Zm9vYg=="}, {"fooba", "Zm9vYmE="}, {"foobar", "Zm9vYmFy"}, {"\xff\xfe\xfb", "//77"}};
 	char out[16];
 
 	for (size_t i = 0; i < ARRAY_LEN(vectors); i++) {
@@ -104,7 +105,7 @@ END_TEST
 START_TEST(base64_that_is_not_canonical_is_refused)
 {
 	static const char *const bad[] = {"Z", "Zg", "Zg=", "Zg===", "Zh==", "Zm9=", "====", "Z===", "Zg==Zg==", "Zm 9",
-		"Zm9v\n", "Zm-_", "=Zg=", "Zg=a"};
+	        "Zm9v\n", "Zm-_", "=Zg=", "Zg=a"};
 	char out[16];
 
 	for (size_t i = 0; i < ARRAY_LEN(bad); i++)
@@ -115,7 +116,7 @@ END_TEST
 START_TEST(sizes_are_parsed_strictly)
 {
 	static const char *const bad[] = {"", "MiB", "1mib", "1 MiB", "-1", "+1", "1.5GiB", "64M", "1MiBx", " 1",
-		"18446744073709551616", "16384PiB", "0x10"};
+	        "18446744073709551616", "16384PiB", "0x10"};
 	uint64_t v = 0;
 
 	ck_assert(str_size("0", &v) && v == 0);
@@ -134,8 +135,8 @@ END_TEST
 
 START_TEST(durations_are_parsed_strictly)
 {
-	static const char *const bad[] = {"", "5", "h", "1h30m", "1.5h", "-1h", "1 h", "1H", "1mo", "9223372036854775808ms",
-		"300000000y"};
+	static const char *const bad[] = {
+	        "", "5", "h", "1h30m", "1.5h", "-1h", "1 h", "1H", "1mo", "9223372036854775808ms", "300000000y"};
 	int64_t v = 0;
 
 	ck_assert(str_duration("250ms", &v) && v == 250);
@@ -159,7 +160,7 @@ START_TEST(sizes_read_well)
 		uint64_t v;
 		const char *text;
 	} cases[] = {{0, "0 B"}, {1023, "1023 B"}, {1024, "1.0 KiB"}, {1536, "1.5 KiB"}, {1503238553, "1.4 GiB"},
-		{1048575, "1.0 MiB"}, {1048576, "1.0 MiB"}, {UINT64_MAX, "16.0 EiB"}};
+	        {1048575, "1.0 MiB"}, {1048576, "1.0 MiB"}, {UINT64_MAX, "16.0 EiB"}};
 	char out[32];
 
 	for (size_t i = 0; i < ARRAY_LEN(cases); i++)
@@ -173,8 +174,8 @@ START_TEST(durations_read_well)
 		int64_t v;
 		const char *text;
 	} cases[] = {{0, "0 ms"}, {350, "350 ms"}, {1000, "1 s"}, {1500, "1.5 s"}, {59999, "59 s"}, {60000, "1 min"},
-		{61000, "1 min 1 s"}, {4800000, "1 h 20 min"}, {3600000, "1 h"}, {90000000, "1 d 1 h"}, {-350, "-350 ms"},
-		{INT64_MIN, "-106751991167 d 7 h"}};
+	        {61000, "1 min 1 s"}, {4800000, "1 h 20 min"}, {3600000, "1 h"}, {90000000, "1 d 1 h"},
+	        {-350, "-350 ms"}, {INT64_MIN, "-106751991167 d 7 h"}};
 	char out[32];
 
 	for (size_t i = 0; i < ARRAY_LEN(cases); i++)
@@ -216,11 +217,11 @@ START_TEST(rfc3339_is_parsed_with_offsets_and_fractions)
 		const char *text;
 		int64_t ns;
 	} cases[] = {{"1970-01-01", 0}, {"2026-03-31T10:11:12Z", INT64_C(1774951872000000000)},
-		{"2026-03-31t12:11:12.5+02:00", INT64_C(1774951872500000000)},
-		{"2026-03-31T04:41:12.345999999-05:30", INT64_C(1774951872345999999)},
-		{"2024-02-29T00:00:00Z", INT64_C(1709164800000000000)}, {"1969-12-31T23:59:59.999999999Z", -1},
-		{"2016-12-31T23:59:60Z", INT64_C(1483228800000000000)}, {"1677-09-21T00:12:43.145224192Z", INT64_MIN},
-		{"2262-04-11T23:47:16.854775807Z", INT64_MAX}};
+	        {"2026-03-31t12:11:12.5+02:00", INT64_C(1774951872500000000)},
+	        {"2026-03-31T04:41:12.345999999-05:30", INT64_C(1774951872345999999)},
+	        {"2024-02-29T00:00:00Z", INT64_C(1709164800000000000)}, {"1969-12-31T23:59:59.999999999Z", -1},
+	        {"2016-12-31T23:59:60Z", INT64_C(1483228800000000000)}, {"1677-09-21T00:12:43.145224192Z", INT64_MIN},
+	        {"2262-04-11T23:47:16.854775807Z", INT64_MAX}};
 	int64_t ns;
 
 	for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
@@ -232,12 +233,13 @@ END_TEST
 
 START_TEST(times_that_are_none_are_refused)
 {
-	static const char *const bad[] = {"", "2026", "2026-13-01", "2026-00-01", "2026-02-29", "2100-02-29", "2026-04-31",
-		"2026-03-31T", "2026-03-31T10:11", "2026-03-31T10:11:12", "2026-03-31T24:00:00Z", "2026-03-31T10:60:00Z",
-		"2026-03-31T10:11:61Z", "2026-03-31T10:11:60Z", "2026-03-31T10:11:12.Z", "2026-03-31T10:11:12.1234567890Z",
-		"2026-03-31T10:11:12+0200", "2026-03-31T10:11:12+24:00", "2026-03-31T10:11:12Zx", "2026-03-31 10:11:12Z",
-		"2026-3-31", "+026-03-31", "2262-04-11T23:47:16.854775808Z", "1677-09-21T00:12:43.145224191Z", "0000-01-01",
-		"9999-12-31", "2026-03-31x"};
+	static const char *const bad[] = {"", "2026", "2026-13-01", "2026-00-01", "2026-02-29", "2100-02-29",
+	        "2026-04-31", "2026-03-31T", "2026-03-31T10:11", "2026-03-31T10:11:12", "2026-03-31T24:00:00Z",
+	        "2026-03-31T10:60:00Z", "2026-03-31T10:11:61Z", "2026-03-31T10:11:60Z", "2026-03-31T10:11:12.Z",
+	        "2026-03-31T10:11:12.1234567890Z", "2026-03-31T10:11:12+0200", "2026-03-31T10:11:12+24:00",
+	        "2026-03-31T10:11:12Zx", "2026-03-31 10:11:12Z", "2026-3-31", "+026-03-31",
+	        "2262-04-11T23:47:16.854775808Z", "1677-09-21T00:12:43.145224191Z", "0000-01-01", "9999-12-31",
+	        "2026-03-31x"};
 	int64_t ns;
 
 	for (size_t i = 0; i < ARRAY_LEN(bad); i++)
@@ -314,8 +316,7 @@ START_TEST(messages_are_one_line_each_with_level_and_hint)
 	char out[1024];
 
 	capture(log_some, out, sizeof out);
-	ck_assert_str_eq(out,
-		"warning: name a\\x0ab\nerror: broken\nhint: mend it\n\033[2mdebug: \033[0mdetail\n");
+	ck_assert_str_eq(out, "warning: name a\\x0ab\nerror: broken\nhint: mend it\n\033[2mdebug: \033[0mdetail\n");
 }
 END_TEST
 
@@ -334,17 +335,18 @@ START_TEST(canonical_text_is_compact_sorted_and_raw)
 {
 	/* RFC 8785, section 3.2: no white space, sorted keys, and no escapes but the necessary ones. */
 	static const char *const cases[][2] = {
-		{" { \"b\" : 1, \"a\" : [ true , null, false ] } ", "{\"a\":[true,null,false],\"b\":1}"},
-		{"{\"a\\/b\":\"c\\/d\"}", "{\"a/b\":\"c/d\"}"},
-		{"\"\\u20ac\\u00fc\\ud83d\\ude00\"", "\"\xe2\x82\xac\xc3\xbc\xf0\x9f\x98\x80\""},
-		{"\"\\u007f\"", "\"\x7f\""},
-		{"\"\\u0022\\u005c\"", "\"\\\"\\\\\""},
-		{"\"\xe2\x80\xa8\"", "\"\xe2\x80\xa8\""},
-		{"{\"a\":1,\"B\":2,\"aa\":3,\"_\":4,\"1\":5,\"\":6}", "{\"\":6,\"1\":5,\"B\":2,\"_\":4,\"a\":1,\"aa\":3}"},
-		{"[9007199254740992,-9007199254740992,-0]", "[9007199254740992,-9007199254740992,0]"},
-		{"{}", "{}"},
-		{"[]", "[]"},
-		{"null", "null"},
+	        {" { \"b\" : 1, \"a\" : [ true , null, false ] } ", "{\"a\":[true,null,false],\"b\":1}"},
+	        {"{\"a\\/b\":\"c\\/d\"}", "{\"a/b\":\"c/d\"}"},
+	        {"\"\\u20ac\\u00fc\\ud83d\\ude00\"", "\"\xe2\x82\xac\xc3\xbc\xf0\x9f\x98\x80\""},
+	        {"\"\\u007f\"", "\"\x7f\""},
+	        {"\"\\u0022\\u005c\"", "\"\\\"\\\\\""},
+	        {"\"\xe2\x80\xa8\"", "\"\xe2\x80\xa8\""},
+	        {"{\"a\":1,\"B\":2,\"aa\":3,\"_\":4,\"1\":5,\"\":6}",
+	                "{\"\":6,\"1\":5,\"B\":2,\"_\":4,\"a\":1,\"aa\":3}"},
+	        {"[9007199254740992,-9007199254740992,-0]", "[9007199254740992,-9007199254740992,0]"},
+	        {"{}", "{}"},
+	        {"[]", "[]"},
+	        {"null", "null"},
 	};
 
 	for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
@@ -364,7 +366,7 @@ END_TEST
 START_TEST(values_outside_the_rules_have_no_canonical_text)
 {
 	static const char *const bad[] = {"1.5", "[1.0]", "1e3", "9007199254740993", "-9007199254740993", "\"\\n\"",
-		"\"\\u0001\"", "{\"\\u00fc\":1}", "{\"a\\tb\":1}", "{\"\\u007f\":1}"};
+	        "\"\\u0001\"", "{\"\\u00fc\":1}", "{\"a\\tb\":1}", "{\"\\u007f\":1}"};
 
 	for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
 		CLEAN(json_release) json_t *j = parsed(bad[i]);
@@ -394,14 +396,14 @@ END_TEST
 
 START_TEST(text_that_is_not_canonical_is_refused_where_it_must_be)
 {
-	static const char *const bad[] = {" 1", "1 ", "{\"b\":1,\"a\":2}", "[1, 2]", "\"\\u0041\"", "\"\\/\"", "-0", "1.0",
-		"{\"a\":1}\n", "\"\\u00fc\"", "[]]"};
+	static const char *const bad[] = {" 1", "1 ", "{\"b\":1,\"a\":2}", "[1, 2]", "\"\\u0041\"", "\"\\/\"", "-0",
+	        "1.0", "{\"a\":1}\n", "\"\\u00fc\"", "[]]"};
 	struct err err = ERR_INIT;
 	json_t *j;
 
 	for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
-		ck_assert_msg(json_parse_canonical(bad[i], strlen(bad[i]), 1000, "record", &j, &err) == -ERR_FORMAT, "%s",
-			bad[i]);
+		ck_assert_msg(json_parse_canonical(bad[i], strlen(bad[i]), 1000, "record", &j, &err) == -ERR_FORMAT,
+		        "%s", bad[i]);
 		ck_assert_ptr_null(j);
 		ck_assert(str_starts(err.msg, "record: "));
 	}
@@ -411,7 +413,8 @@ END_TEST
 START_TEST(hostile_json_is_refused)
 {
 	static const char *const bad[] = {"", "{", "{\"a\":1,\"a\":2}", "\"\\u0000\"", "\"\xff\"", "\"\xed\xa0\x80\"",
-		"\"\\ud800\"", "[1]x", "NaN", "99999999999999999999", "1e999", "\xef\xbb\xbf[]", "{\"\\u0000\":1}", "\"\n\""};
+	        "\"\\ud800\"", "[1]x", "NaN", "99999999999999999999", "1e999", "\xef\xbb\xbf[]", "{\"\\u0000\":1}",
+	        "\"\n\""};
 	char deep[400];
 	json_t *j;
 
@@ -495,8 +498,9 @@ START_TEST(times_and_paths_fit_canonical_json)
 	json_object_set_new(o, "at", json_time(INT64_C(1774951872345000000)));
 	json_set_path(o, "path", "/a\xff\n\xc3\xbc", 6);
 	ck_assert_int_eq(json_canonical(o, &b, NULL), 0);
-	ck_assert_str_eq(buf_str(&b), "{\"at\":\"2026-03-31T10:11:12.345Z\",\"none\":null,\"path\":\"/a\xef\xbf\xbd\xef\xbf\xbd"
-				      "\xc3\xbc\",\"path_b64\":\"L2H/CsO8\"}");
+	ck_assert_str_eq(buf_str(&b),
+	        "{\"at\":\"2026-03-31T10:11:12.345Z\",\"none\":null,\"path\":\"/a\xef\xbf\xbd\xef\xbf\xbd"
+	        "\xc3\xbc\",\"path_b64\":\"L2H/CsO8\"}");
 	json_set_path(o, "path", "/plain", 6);
 	ck_assert_str_eq(json_string_value(json_object_get(o, "path")), "/plain");
 	ck_assert_ptr_null(json_object_get(o, "path_b64"));
