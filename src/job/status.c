@@ -1,0 +1,173 @@
+/* status: each source of a plan, its targets, what is overdue, and how its sites stand. */
+#include <dirent.h>
+#include <stdio.h>
+#include <string.h>
+#include "base/clock.h"
+#include "base/fs.h"
+#include "base/log.h"
+#include "base/str.h"
+#include "job/common.h"
+
+static bool is_good(const char *path, int64_t *ret_end)
+{
+	CLEAN(json_release) json_t *o = NULL;
+	struct err why = ERR_INIT;
+	const char *outcome, *end;
+	return !result_read(path, &o, &why) && !json_get_str(o, "outcome", path, &outcome, &why) && str_eq(outcome, "done") && !json_get_str(o, "finished", path, &end, &why) &&
+	       clock_parse(end, ret_end);
+}
+
+/* When the newest good result of a kind ended; names begin with the time, so the last of them in order is the newest. 0: none. */
+static int64_t last_good(const struct job *j, const char *kind)
+{
+	CLEAN(free_ptr) char *dir = fs_join(j->root->results, j->plan->name);
+	char mark[64];
+	struct dirent **names = NULL;
+	int64_t best = 0;
+	int n = scandir(dir, &names, NULL, alphasort);
+	snprintf(mark, sizeof mark, "-%s-", kind);
+	while (n-- > 0) {
+		CLEAN(free_ptr) char *path = fs_join(dir, names[n]->d_name);
+		int64_t end = 0;
+		if (!best && strstr(names[n]->d_name, mark) && is_good(path, &end))
+			best = end;
+		free(names[n]);
+	}
+	free(names);
+	return best;
+}
+
+/* Newest committed snapshot of a source at a site, 0: none. */
+static int newest_at(const struct session_site *s, const struct cfg *cfg, const char *source, const struct secret *idx, uint64_t *ret_seq, size_t *ret_n, int64_t *ret_time, struct err *err)
+{
+	CLEAN(attempts_release) struct attempts all = {0};
+	size_t bad;
+	int rc = attempts_load(s->store, cfg, source, &all, &bad, err);
+	*ret_seq = 0;
+	*ret_n = 0;
+	for (size_t i = 0; i < all.n; i++) {
+		struct attempt_info *a = &all.a[i];
+		if (!a->committed || a->expired)
+			continue;
+		++*ret_n;
+		if (a->snap.seq < *ret_seq)
+			continue;
+		*ret_seq = a->snap.seq;
+		if (idx->p && !snapshot_open_facts(&a->snap, cfg->repo, idx, NULL))
+			*ret_time = a->snap.facts.start;
+	}
+	return rc;
+}
+
+static void overdue_if(json_t *list, bool c, const char *what)
+{
+	if (c)
+		json_array_append_new(list, json_string(what));
+}
+
+struct overview {
+	int64_t now, last_drill, last_verify, worst_gap_ms;
+	bool drill_overdue;
+};
+
+static int64_t allowed_age_ms(const struct job *j)
+{
+	const struct plan *p = j->plan;
+	int64_t gap = -1;
+	struct tz *tz = NULL;
+	if (p->schedule && p->schedule->backup.text && !tz_load(p->time_zone, &tz, NULL)) {
+		gap = cron_longest_gap_ms(&p->schedule->backup.rule, tz, clock_wall_ns());
+		tz_free(tz);
+	}
+	int64_t grace = p->schedule && p->schedule->missed ? p->schedule->missed->grace_ms : 0;
+	return MAX(p->targets->rpo_ms, gap < 0 ? 0 : gap + grace);
+}
+
+/* Has the last slot of any scheduled drill passed without a good drill behind it? */
+static bool drill_overdue(const struct job *j, int64_t now, int64_t last)
+{
+	const struct plan *p = j->plan;
+	struct tz *tz = NULL;
+	bool late = false;
+	if (!p->schedule || !p->schedule->n_drills || tz_load(p->time_zone, &tz, NULL))
+		return false;
+	for (size_t i = 0; i < p->schedule->n_drills; i++) {
+		const struct plan_drill_slot *d = &p->schedule->drills[i];
+		if (d->kind != PLAN_COMPONENT_RESTORE && d->kind != PLAN_FUNCTIONAL && d->kind != PLAN_FULL_SCALE)
+			continue;
+		int64_t gap = cron_longest_gap_ms(&d->cron.rule, tz, now);
+		late |= !last || (gap > 0 && now - last > (gap + MAX(d->window_ms, 0)) * 1000000);
+	}
+	tz_free(tz);
+	return late;
+}
+
+static bool source_row(const struct job *j, const struct plan_source *ps, const struct sites *sites, const struct cfg *cfg, const struct overview *ov)
+{
+	CLEAN(json_release) json_t *o = json_pack("{s:s, s:s, s:{s:I, s:I}}", "plan", j->plan->name, "source", ps->name, "target", "rto_ms", (json_int_t)j->plan->targets->rto_ms, "rpo_ms",
+		(json_int_t)j->plan->targets->rpo_ms);
+	json_t *overdue = json_array(), *list = json_array();
+	struct source_keys keys = {0};
+	struct secret none = {0};
+	uint64_t seq[64] = {0}, top = 0;
+	size_t n[64] = {0}, most = 0, copies = 0;
+	int64_t newest = 0;
+	bool have_keys = !host_keys_load(j, ps->name, &keys, NULL);
+	for (size_t i = 0; i < sites->n && i < ARRAY_LEN(seq); i++) {
+		struct err why = ERR_INIT;
+		int64_t t = 0;
+		if (sites->site[i].store && newest_at(&sites->site[i], cfg, ps->name, have_keys ? &keys.s.idx_key : &none, &seq[i], &n[i], &t, &why))
+			log_msg(LOG_WARN, "%s", why.msg);
+		newest = MAX(newest, t);
+		top = MAX(top, seq[i]);
+		most = MAX(most, n[i]);
+	}
+	for (size_t i = 0; i < sites->n && i < ARRAY_LEN(seq); i++) {
+		copies += top && seq[i] == top;
+		json_array_append_new(list, json_pack("{s:s, s:I, s:I, s:b}", "name", sites->site[i].name, "behind", (json_int_t)(most - n[i]), "newest_seq", (json_int_t)seq[i], "reachable", sites->site[i].store != NULL));
+	}
+	overdue_if(overdue, !top, "backup");
+	overdue_if(overdue, top && newest && ov->now - newest > allowed_age_ms(j) * 1000000, "backup");
+	overdue_if(overdue, top && (int64_t)copies < j->plan->copies->min, "copies");
+	overdue_if(overdue, ov->drill_overdue, "drill");
+	json_object_set_new(o, "last_backup", json_time(newest));
+	json_object_set_new(o, "last_drill", json_time(ov->last_drill));
+	json_object_set_new(o, "last_verify", json_time(ov->last_verify));
+	json_object_set_new(o, "copies", json_integer((json_int_t)copies));
+	json_object_set_new(o, "snapshots", json_integer((json_int_t)most));
+	json_object_set_new(o, "sites", list);
+	bool ok = !json_array_size(overdue);
+	json_object_set_new(o, "overdue", overdue);
+	if (j->item)
+		j->item(j->arg, o);
+	source_keys_release(&keys);
+	return ok;
+}
+
+int job_status(const struct job *j, json_t **result, struct err *err)
+{
+	struct sites sites = {0};
+	CLEAN(cfg_release) struct cfg cfg = {0};
+	struct overview ov = {.now = clock_wall_ns(), .last_drill = last_good(j, "drill"), .last_verify = last_good(j, "verify")};
+	bool ok = true;
+	ov.drill_overdue = drill_overdue(j, ov.now, ov.last_drill);
+	int rc = job_refuse(j, NEEDS_SITES, err);
+	if (!rc)
+		rc = sites_open(j, NULL, false, &sites, err);
+	if (!rc)
+		rc = sites_cfg_pinned(j, &sites, &cfg, err);
+	for (size_t i = 0; !rc && i < j->plan->n_sources; i++)
+		ok &= source_row(j, &j->plan->sources[i], &sites, &cfg, &ov);
+	for (size_t i = 0; !rc && i < sites.n; i++)
+		ok &= sites.site[i].store != NULL;
+	sites_close(&sites);
+	if (rc)
+		return err_exit_status(err->code);
+	*result = json_pack("{s:b}", "well", ok);
+	if (!ok) {
+		err_set(err, ERR_FAILED, "plan '%s' is not well: something is overdue, behind or unreachable", j->plan->name);
+		err_hint(err, "the rows above say what");
+		return 1;
+	}
+	return 0;
+}
