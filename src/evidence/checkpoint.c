@@ -40,7 +40,8 @@ static void key_id(const char *name, const unsigned char pub[ED25519_PUB_LEN], u
 	memcpy(out, digest, KEY_ID_LEN);
 }
 
-int evidence_note_make(const struct secret *seed, uint64_t size, const unsigned char root[SHA256_LEN], struct buf *out, struct err *err)
+int evidence_note_make(const struct secret *seed, uint64_t size, const unsigned char root[SHA256_LEN], struct buf *out,
+        struct err *err)
 {
 	unsigned char pub[ED25519_PUB_LEN], blob[KEY_ID_LEN + ED25519_SIG_LEN];
 	char origin[EVIDENCE_ORIGIN_MAX], b64[4 * ((sizeof(blob) + 2) / 3) + 1], root64[ROOT_B64 + 1];
@@ -76,7 +77,8 @@ static bool parse_size(const char *s, size_t n, uint64_t *ret)
 	if (n == 0 || n > 20 || (n > 1 && s[0] == '0'))
 		return false;
 	for (size_t i = 0; i < n; i++) {
-		if (s[i] < '0' || s[i] > '9' || __builtin_mul_overflow(v, 10, &v) || __builtin_add_overflow(v, (uint64_t)(s[i] - '0'), &v))
+		if (s[i] < '0' || s[i] > '9' || __builtin_mul_overflow(v, 10, &v) ||
+		        __builtin_add_overflow(v, (uint64_t)(s[i] - '0'), &v))
 			return false;
 	}
 	*ret = v;
@@ -131,12 +133,14 @@ static bool parse_sig_line(struct rd *r, struct sig_line *ret)
 	space = memchr(s, ' ', n);
 	if (!space)
 		return false;
-	*ret = (struct sig_line){.name = s, .n_name = (size_t)(space - s), .b64 = space + 1, .n_b64 = n - (size_t)(space - s) - 1};
+	*ret = (struct sig_line){
+	        .name = s, .n_name = (size_t)(space - s), .b64 = space + 1, .n_b64 = n - (size_t)(space - s) - 1};
 	return name_ok(ret->name, ret->n_name) && ret->n_b64 >= 8 && ret->n_b64 <= EVIDENCE_NOTE_MAX / 2;
 }
 
 /* pub NULL: syntax alone. Otherwise ret->sig and *found tell the log's own signature. */
-static int parse_note(const void *note, size_t n, const unsigned char *pub, struct evidence_checkpoint *ret, bool *found, struct err *err)
+static int parse_note(const void *note, size_t n, const unsigned char *pub, struct evidence_checkpoint *ret,
+        bool *found, struct err *err)
 {
 	struct rd r = rd_init(note, n);
 	unsigned char blob[EVIDENCE_NOTE_MAX], want[KEY_ID_LEN];
@@ -157,8 +161,9 @@ static int parse_note(const void *note, size_t n, const unsigned char *pub, stru
 		len = base64_decode(blob, line.b64, line.n_b64);
 		if (len < KEY_ID_LEN + 1)
 			return err_set(err, ERR_FORMAT, "checkpoint: malformed signature");
-		if (!pub || *found || line.n_name != strlen(ret->origin) || memcmp(line.name, ret->origin, line.n_name) != 0 ||
-			len != KEY_ID_LEN + ED25519_SIG_LEN || memcmp(blob, want, KEY_ID_LEN) != 0)
+		if (!pub || *found || line.n_name != strlen(ret->origin) ||
+		        memcmp(line.name, ret->origin, line.n_name) != 0 || len != KEY_ID_LEN + ED25519_SIG_LEN ||
+		        memcmp(blob, want, KEY_ID_LEN) != 0)
 			continue;
 		memcpy(ret->sig, blob + KEY_ID_LEN, ED25519_SIG_LEN);
 		*found = true;
@@ -175,7 +180,8 @@ int evidence_note_parse(const void *note, size_t n, struct evidence_checkpoint *
 	return parse_note(note, n, NULL, ret, &found, err);
 }
 
-int evidence_note_verify(const void *note, size_t n, const unsigned char pub[ED25519_PUB_LEN], struct evidence_checkpoint *ret, struct err *err)
+int evidence_note_verify(const void *note, size_t n, const unsigned char pub[ED25519_PUB_LEN],
+        struct evidence_checkpoint *ret, struct err *err)
 {
 	char origin[EVIDENCE_ORIGIN_MAX];
 	bool found;
@@ -187,7 +193,8 @@ int evidence_note_verify(const void *note, size_t n, const unsigned char pub[ED2
 	if (!str_eq(origin, ret->origin))
 		return err_set(err, ERR_CORRUPT, "checkpoint: is of %s, not of %s", ret->origin, origin);
 	if (!found || !ed25519_verify(pub, note, ret->n_text, ret->sig))
-		return err_set(err, ERR_CORRUPT, "checkpoint of %s at %llu: signature does not verify", origin, (unsigned long long)ret->size);
+		return err_set(err, ERR_CORRUPT, "checkpoint of %s at %llu: signature does not verify", origin,
+		        (unsigned long long)ret->size);
 	return 0;
 }
 

@@ -101,7 +101,8 @@ static bool parse_number(const char *s, uint64_t *ret)
 	uint64_t v = 0;
 
 	for (size_t i = 0; i < NUMBER_LEN; i++) {
-		if (s[i] < '0' || s[i] > '9' || __builtin_mul_overflow(v, 10, &v) || __builtin_add_overflow(v, (uint64_t)(s[i] - '0'), &v))
+		if (s[i] < '0' || s[i] > '9' || __builtin_mul_overflow(v, 10, &v) ||
+		        __builtin_add_overflow(v, (uint64_t)(s[i] - '0'), &v))
 			return false;
 	}
 	*ret = v;
@@ -112,15 +113,16 @@ bool checkpoint_key_size(const char *key, const char *id, uint64_t *ret)
 {
 	size_t head = strlen("l/") + EVIDENCE_ID_LEN + strlen("/checkpoint/");
 
-	return strlen(key) == head + NUMBER_LEN && strncmp(key + 2, id, EVIDENCE_ID_LEN) == 0 && parse_number(key + head, ret);
+	return strlen(key) == head + NUMBER_LEN && strncmp(key + 2, id, EVIDENCE_ID_LEN) == 0 &&
+	       parse_number(key + head, ret);
 }
 
 static bool batch_key_range(const char *key, uint64_t *first, uint64_t *last)
 {
 	size_t head = strlen("l/") + EVIDENCE_ID_LEN + strlen("/records/");
 
-	return strlen(key) == head + 2 * NUMBER_LEN + 1 && parse_number(key + head, first) && key[head + NUMBER_LEN] == '-' &&
-		parse_number(key + head + NUMBER_LEN + 1, last) && *first <= *last;
+	return strlen(key) == head + 2 * NUMBER_LEN + 1 && parse_number(key + head, first) &&
+	       key[head + NUMBER_LEN] == '-' && parse_number(key + head + NUMBER_LEN + 1, last) && *first <= *last;
 }
 
 /* --- Keys --- */
@@ -197,7 +199,8 @@ static int take_record(struct reader *r, uint64_t seq, const void *line, size_t 
 	return rc;
 }
 
-static int take_checkpoint(struct reader *r, uint64_t size, const struct buf *note, const struct buf *sshsig, struct err *err)
+static int take_checkpoint(
+        struct reader *r, uint64_t size, const struct buf *note, const struct buf *sshsig, struct err *err)
 {
 	struct evidence_checkpoint cp;
 	struct err why = ERR_INIT;
@@ -209,7 +212,8 @@ static int take_checkpoint(struct reader *r, uint64_t size, const struct buf *no
 	r->good++;
 	if (!sshsig->len)
 		problem(r, "sshsig-missing", size, "checkpoint without its sshsig");
-	else if (sshsig_verify((const char *)sshsig->p, sshsig->len, r->pub, EVIDENCE_NAMESPACE, note->p, cp.n_text, &why))
+	else if (sshsig_verify(
+	                 (const char *)sshsig->p, sshsig->len, r->pub, EVIDENCE_NAMESPACE, note->p, cp.n_text, &why))
 		problem(r, "sshsig-damaged", size, why.msg);
 	if (!r->f->checkpoint)
 		return 0;
@@ -233,8 +237,10 @@ static int dir_checkpoint(struct reader *r, const void *line, size_t n, struct e
 	const char *text, *sig;
 	int64_t size;
 
-	if (json_parse(line, n, LINES_MAX, "checkpoints file", &o, NULL) || json_get_str(o, "note", "checkpoint", &text, NULL) ||
-		json_get_str(o, "sshsig", "checkpoint", &sig, NULL) || json_get_int(o, "size", "checkpoint", &size, NULL) || size < 0) {
+	if (json_parse(line, n, LINES_MAX, "checkpoints file", &o, NULL) ||
+	        json_get_str(o, "note", "checkpoint", &text, NULL) ||
+	        json_get_str(o, "sshsig", "checkpoint", &sig, NULL) ||
+	        json_get_int(o, "size", "checkpoint", &size, NULL) || size < 0) {
 		problem(r, "checkpoint-damaged", 0, "malformed line in the checkpoints file");
 		return 0;
 	}
@@ -284,7 +290,8 @@ static int dir_records(struct reader *r, int fd, struct err *err)
 	return kind == LINE_ERROR ? -ERR_IO : 0;
 }
 
-int copy_read_dir(const char *dir, const char *id, const unsigned char pub[ED25519_PUB_LEN], const struct copy_fns *f, struct err *err)
+int copy_read_dir(const char *dir, const char *id, const unsigned char pub[ED25519_PUB_LEN], const struct copy_fns *f,
+        struct err *err)
 {
 	struct reader r = {.f = f, .pub = pub};
 	CLEAN(close_fd) int cp = -1, rec = -1;
@@ -346,7 +353,8 @@ static int site_checkpoints(struct reader *r, struct store *s, const char *id, s
 }
 
 /* One object of records. Returns 1 when reading must end because what follows has lost its place. */
-static int site_batch(struct reader *r, struct store *s, const char *key, uint64_t first, uint64_t last, struct err *err)
+static int site_batch(
+        struct reader *r, struct store *s, const char *key, uint64_t first, uint64_t last, struct err *err)
 {
 	CLEAN(buf_release) struct buf b = BUF_INIT(EVIDENCE_BATCH_MAX + LINES_MAX);
 	int rc = store_get(s, key, &b, err);
@@ -372,7 +380,8 @@ static int site_batch(struct reader *r, struct store *s, const char *key, uint64
 	}
 	if (seq == last + 1 && at == b.p + b.len)
 		return 0;
-	problem(r, "batch-damaged", seq, "an object of records holds more or less than its name says; what follows was not read");
+	problem(r, "batch-damaged", seq,
+	        "an object of records holds more or less than its name says; what follows was not read");
 	return 1;
 }
 
@@ -389,7 +398,8 @@ static int site_records(struct reader *r, struct store *s, const char *id, struc
 		if (!batch_key_range(keys.key[i], &first, &last))
 			continue;
 		if (first > next) {
-			problem(r, "records-missing", next, "an object of records is missing; what follows was not read");
+			problem(r, "records-missing", next,
+			        "an object of records is missing; what follows was not read");
 			return 0;
 		}
 		rc = site_batch(r, s, keys.key[i], first, last, err);
@@ -398,7 +408,8 @@ static int site_records(struct reader *r, struct store *s, const char *id, struc
 	return rc == 1 ? 0 : rc;
 }
 
-int copy_read_site(struct store *s, const char *id, const unsigned char pub[ED25519_PUB_LEN], const struct copy_fns *f, struct err *err)
+int copy_read_site(struct store *s, const char *id, const unsigned char pub[ED25519_PUB_LEN], const struct copy_fns *f,
+        struct err *err)
 {
 	struct reader r = {.f = f, .pub = pub};
 	int rc = f->checkpoint ? site_checkpoints(&r, s, id, err) : 0;

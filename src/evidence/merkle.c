@@ -96,13 +96,15 @@ static void reverse_hashes(struct buf *out, size_t from)
 	}
 }
 
-int merkle_inclusion(const unsigned char (*leaves)[SHA256_LEN], uint64_t n, uint64_t index, struct buf *out, struct err *err)
+int merkle_inclusion(
+        const unsigned char (*leaves)[SHA256_LEN], uint64_t n, uint64_t index, struct buf *out, struct err *err)
 {
 	uint64_t from = 0, to = n;
 	size_t start = out->len;
 
 	if (index >= n)
-		return err_set(err, ERR_USAGE, "no record %llu in a log of %llu", (unsigned long long)index, (unsigned long long)n);
+		return err_set(err, ERR_USAGE, "no record %llu in a log of %llu", (unsigned long long)index,
+		        (unsigned long long)n);
 	while (to - from > 1) {
 		uint64_t mid = from + split_of(to - from);
 		bool left = index < mid;
@@ -118,13 +120,15 @@ int merkle_inclusion(const unsigned char (*leaves)[SHA256_LEN], uint64_t n, uint
 	return 0;
 }
 
-int merkle_consistency(const unsigned char (*leaves)[SHA256_LEN], uint64_t n, uint64_t old_size, struct buf *out, struct err *err)
+int merkle_consistency(
+        const unsigned char (*leaves)[SHA256_LEN], uint64_t n, uint64_t old_size, struct buf *out, struct err *err)
 {
 	uint64_t from = 0, to = n;
 	size_t start = out->len;
 
 	if (old_size == 0 || old_size > n)
-		return err_set(err, ERR_USAGE, "no tree of %llu in a log of %llu", (unsigned long long)old_size, (unsigned long long)n);
+		return err_set(err, ERR_USAGE, "no tree of %llu in a log of %llu", (unsigned long long)old_size,
+		        (unsigned long long)n);
 	while (old_size != to) {
 		uint64_t mid = from + split_of(to - from);
 		bool left = old_size <= mid;
@@ -143,8 +147,8 @@ int merkle_consistency(const unsigned char (*leaves)[SHA256_LEN], uint64_t n, ui
 	return 0;
 }
 
-bool merkle_inclusion_ok(const unsigned char leaf[SHA256_LEN], uint64_t index, uint64_t size, const unsigned char *proof, size_t n_proof,
-	const unsigned char root[SHA256_LEN])
+bool merkle_inclusion_ok(const unsigned char leaf[SHA256_LEN], uint64_t index, uint64_t size,
+        const unsigned char *proof, size_t n_proof, const unsigned char root[SHA256_LEN])
 {
 	unsigned char r[SHA256_LEN];
 	uint64_t fn = index, sn = size - 1;
@@ -170,8 +174,8 @@ bool merkle_inclusion_ok(const unsigned char leaf[SHA256_LEN], uint64_t index, u
 	return sn == 0 && memcmp(r, root, sizeof(r)) == 0;
 }
 
-bool merkle_consistency_ok(uint64_t old_size, const unsigned char old_root[SHA256_LEN], uint64_t size, const unsigned char root[SHA256_LEN],
-	const unsigned char *proof, size_t n_proof)
+bool merkle_consistency_ok(uint64_t old_size, const unsigned char old_root[SHA256_LEN], uint64_t size,
+        const unsigned char root[SHA256_LEN], const unsigned char *proof, size_t n_proof)
 {
 	unsigned char fr[SHA256_LEN], sr[SHA256_LEN];
 	uint64_t fn = old_size - 1, sn = size - 1;

@@ -1,4 +1,5 @@
-/* The Prometheus file: gauges from the newest results, in the text format that a node exporter's textfile collector reads. */
+/* The Prometheus file: gauges from the newest results, in the text format that a node exporter's textfile collector
+ * reads. */
 #include "evidence/result.h"
 
 #include <dirent.h>
@@ -10,9 +11,9 @@
 #include "base/str.h"
 #include "evidence/log_internal.h"
 
-#define UTC_LEN 16       /* 20260331T101112Z */
+#define UTC_LEN 16 /* 20260331T101112Z */
 #define ID_LEN 16
-#define LOOK_BACK 1000   /* results read in search of the last success */
+#define LOOK_BACK 1000 /* results read in search of the last success */
 #define METRICS_MAX (16u << 20)
 #define LOCK_WAIT_MS 10000
 #define NS_PER_MS 1000000
@@ -95,10 +96,12 @@ static bool is_result(const char *name)
 static struct state *state_of(struct states *l, const char *plan, const char *kind, size_t n_kind)
 {
 	for (size_t i = l->n; i-- > 0;)
-		if (str_eq(l->s[i].plan, plan) && strlen(l->s[i].kind) == n_kind && memcmp(l->s[i].kind, kind, n_kind) == 0)
+		if (str_eq(l->s[i].plan, plan) && strlen(l->s[i].kind) == n_kind &&
+		        memcmp(l->s[i].kind, kind, n_kind) == 0)
 			return &l->s[i];
 	l->s = xgrow(l->s, l->n, &l->cap, sizeof(*l->s));
-	l->s[l->n] = (struct state){.plan = xstrdup(plan), .kind = xstrndup(kind, n_kind), .source_success = json_object()};
+	l->s[l->n] =
+	        (struct state){.plan = xstrdup(plan), .kind = xstrndup(kind, n_kind), .source_success = json_object()};
 	return &l->s[l->n++];
 }
 
@@ -123,7 +126,7 @@ static void note_sources(struct state *st, const json_t *r)
 	json_t *s;
 	size_t i;
 
-	json_array_foreach(json_object_get(r, "sources"), i, s) {
+	json_array_foreach (json_object_get(r, "sources"), i, s) {
 		const char *name = json_string_value(json_object_get(s, "name"));
 
 		if (name && is_done(s) && !json_object_get(st->source_success, name))
@@ -136,7 +139,7 @@ static bool sources_complete(const struct state *st)
 	json_t *s;
 	size_t i;
 
-	json_array_foreach(json_object_get(st->last, "sources"), i, s) {
+	json_array_foreach (json_object_get(st->last, "sources"), i, s) {
 		const char *name = json_string_value(json_object_get(s, "name"));
 
 		if (name && !json_object_get(st->source_success, name))
@@ -259,7 +262,7 @@ static void source_success(struct out *o, const struct state *s)
 	const char *name;
 	json_t *ms;
 
-	json_object_foreach(s->source_success, name, ms) {
+	json_object_foreach (s->source_success, name, ms) {
 		sample(o, json_integer_value(ms), LABELS("plan", s->plan, "kind", s->kind, "source", name));
 	}
 }
@@ -297,8 +300,12 @@ static void drill_verified(struct out *o, const struct state *s)
 	const json_t *sum = at(s->last, "summary", NULL);
 
 	if (str_eq(s->kind, "drill"))
-		sample(o, is_done(s->last) && json_integer_value(at(sum, "checks_failed", NULL)) == 0 && json_integer_value(at(sum, "checks_passed", NULL)) > 0 ? 1000 : 0,
-			LABELS("plan", s->plan, "scenario", json_string_value(at(s->last, "scenario", NULL))));
+		sample(o,
+		        is_done(s->last) && json_integer_value(at(sum, "checks_failed", NULL)) == 0 &&
+		                        json_integer_value(at(sum, "checks_passed", NULL)) > 0
+		                ? 1000
+		                : 0,
+		        LABELS("plan", s->plan, "scenario", json_string_value(at(s->last, "scenario", NULL))));
 }
 
 static void restore_duration(struct out *o, const struct state *s)
@@ -347,11 +354,13 @@ static void check_passed(struct out *o, const struct state *s)
 	json_t *c;
 	size_t i;
 
-	json_array_foreach(at(s->last, "checks", NULL), i, c) {
-		const char *id = json_string_value(at(c, "id", NULL)), *outcome = json_string_value(at(c, "outcome", NULL));
+	json_array_foreach (at(s->last, "checks", NULL), i, c) {
+		const char *id = json_string_value(at(c, "id", NULL)),
+		           *outcome = json_string_value(at(c, "outcome", NULL));
 
 		if (id && outcome && !str_eq(outcome, "skipped"))
-			sample(o, str_eq(outcome, "passed") ? 1000 : 0, LABELS("plan", s->plan, "kind", s->kind, "check", id));
+			sample(o, str_eq(outcome, "passed") ? 1000 : 0,
+			        LABELS("plan", s->plan, "kind", s->kind, "check", id));
 	}
 }
 
@@ -360,7 +369,7 @@ static void site_behind(struct out *o, const struct state *s)
 	json_t *site;
 	size_t i;
 
-	json_array_foreach(at(s->last, "sites", NULL), i, site) {
+	json_array_foreach (at(s->last, "sites", NULL), i, site) {
 		const char *name = json_string_value(at(site, "name", NULL));
 		const json_t *behind = at(site, "behind", NULL);
 
@@ -390,25 +399,30 @@ static const struct {
 	const char *name, *help;
 	void (*fn)(struct out *o, const struct state *s);
 } metrics[] = {
-	{"holdfast_last_run_timestamp_seconds", "When the newest run of a kind ended.", last_run},
-	{"holdfast_last_success_timestamp_seconds", "When the newest run of a kind that was done ended.", last_success},
-	{"holdfast_source_last_success_timestamp_seconds", "When a source was last done in a run of a kind.", source_success},
-	{"holdfast_exit_status", "Exit status of the newest run.", exit_status},
-	{"holdfast_run_duration_seconds", "Duration of the newest run.", run_duration},
-	{"holdfast_drill_verified", "Whether the newest drill was done with every check passed.", drill_verified},
-	{"holdfast_restore_duration_seconds", "Measured recovery time of the newest run, between the two clocks that are compared.", restore_duration},
-	{"holdfast_rto_target_seconds", "Recovery time objective of the plan.", rto_target},
-	{"holdfast_rto_met", "Whether the recovery time was met; absent where it was not measured.", rto_met},
-	{"holdfast_rpo_seconds", "Measured recovery point: age of what was restored at the moment of loss.", rpo},
-	{"holdfast_rpo_worst_case_seconds", "Largest gap between committed snapshots in the cycle plus duration.", rpo_worst},
-	{"holdfast_rpo_target_seconds", "Recovery point objective of the plan.", rpo_target},
-	{"holdfast_rpo_met", "Whether the recovery point was met; absent where it was not measured.", rpo_met},
-	{"holdfast_backup_age_seconds", "Age of the newest backup that was done, when this file was written.", backup_age},
-	{"holdfast_check_passed", "Whether a check of the newest run passed.", check_passed},
-	{"holdfast_site_behind", "Snapshots that a site lacks, by the newest run that looked.", site_behind},
-	{"holdfast_processed_bytes", "Bytes read by the newest run.", processed_bytes},
-	{"holdfast_added_bytes", "Bytes newly stored or written by the newest run.", added_bytes},
-	{"holdfast_skipped_items", "Items that the newest run skipped.", skipped_items},
+        {"holdfast_last_run_timestamp_seconds", "When the newest run of a kind ended.", last_run},
+        {"holdfast_last_success_timestamp_seconds", "When the newest run of a kind that was done ended.", last_success},
+        {"holdfast_source_last_success_timestamp_seconds", "When a source was last done in a run of a kind.",
+                source_success},
+        {"holdfast_exit_status", "Exit status of the newest run.", exit_status},
+        {"holdfast_run_duration_seconds", "Duration of the newest run.", run_duration},
+        {"holdfast_drill_verified", "Whether the newest drill was done with every check passed.", drill_verified},
+        {"holdfast_restore_duration_seconds",
+                "Measured recovery time of the newest run, between the two clocks that are compared.",
+                restore_duration},
+        {"holdfast_rto_target_seconds", "Recovery time objective of the plan.", rto_target},
+        {"holdfast_rto_met", "Whether the recovery time was met; absent where it was not measured.", rto_met},
+        {"holdfast_rpo_seconds", "Measured recovery point: age of what was restored at the moment of loss.", rpo},
+        {"holdfast_rpo_worst_case_seconds", "Largest gap between committed snapshots in the cycle plus duration.",
+                rpo_worst},
+        {"holdfast_rpo_target_seconds", "Recovery point objective of the plan.", rpo_target},
+        {"holdfast_rpo_met", "Whether the recovery point was met; absent where it was not measured.", rpo_met},
+        {"holdfast_backup_age_seconds", "Age of the newest backup that was done, when this file was written.",
+                backup_age},
+        {"holdfast_check_passed", "Whether a check of the newest run passed.", check_passed},
+        {"holdfast_site_behind", "Snapshots that a site lacks, by the newest run that looked.", site_behind},
+        {"holdfast_processed_bytes", "Bytes read by the newest run.", processed_bytes},
+        {"holdfast_added_bytes", "Bytes newly stored or written by the newest run.", added_bytes},
+        {"holdfast_skipped_items", "Items that the newest run skipped.", skipped_items},
 };
 
 /* Newest first within a plan, so that where kinds tell of the same thing the newest is heard. */
@@ -439,9 +453,11 @@ static void write_all(struct out *o)
 			o->text.len = head;
 		json_decref(o->seen);
 	}
-	buf_addf(&o->text, "# HELP holdfast_metrics_timestamp_seconds When this file was written.\n# TYPE holdfast_metrics_timestamp_seconds gauge\n"
-			   "holdfast_metrics_timestamp_seconds %lld\n",
-		(long long)(o->now_ms / 1000));
+	buf_addf(&o->text,
+	        "# HELP holdfast_metrics_timestamp_seconds When this file was written.\n# TYPE "
+	        "holdfast_metrics_timestamp_seconds gauge\n"
+	        "holdfast_metrics_timestamp_seconds %lld\n",
+	        (long long)(o->now_ms / 1000));
 }
 
 int metrics_write(const char *results_dir, const char *path, struct err *err)

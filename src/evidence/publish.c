@@ -33,10 +33,12 @@ static void start_over(struct pub *p)
 	p->size = p->offset = p->line = p->cp_at = 0;
 }
 
-static void object_key(char out[128], const struct evidence_log *log, const char *fmt_dir, uint64_t a, uint64_t b, bool range)
+static void object_key(
+        char out[128], const struct evidence_log *log, const char *fmt_dir, uint64_t a, uint64_t b, bool range)
 {
 	if (range)
-		snprintf(out, 128, "l/%s/%s/%020llu-%020llu", log->id, fmt_dir, (unsigned long long)a, (unsigned long long)b);
+		snprintf(out, 128, "l/%s/%s/%020llu-%020llu", log->id, fmt_dir, (unsigned long long)a,
+		        (unsigned long long)b);
 	else
 		snprintf(out, 128, "l/%s/%s/%020llu", log->id, fmt_dir, (unsigned long long)a);
 }
@@ -93,7 +95,9 @@ static int put_rest(struct pub *p, struct err *err)
 		CLEAN(cp_line_release) struct cp_line line = {0};
 
 		if (kind != LINE_WHOLE)
-			return kind == LINE_ERROR ? -ERR_IO : err_set(err, ERR_CORRUPT, "log %s: checkpoints file is damaged", p->log->id);
+			return kind == LINE_ERROR
+			               ? -ERR_IO
+			               : err_set(err, ERR_CORRUPT, "log %s: checkpoints file is damaged", p->log->id);
 		rc = cp_line_parse(text, n, p->log->pub, &line, err);
 		if (!rc)
 			rc = put_one(p, &line, err);
@@ -138,8 +142,8 @@ static bool find_line(struct pub *p, uint64_t size)
 
 static int fork_at(const struct pub *p, uint64_t size, struct err *err)
 {
-	err_set(err, ERR_FORK, "site %s has a checkpoint of log %s at %llu that this log never signed", p->site->store->name, p->log->id,
-		(unsigned long long)size);
+	err_set(err, ERR_FORK, "site %s has a checkpoint of log %s at %llu that this log never signed",
+	        p->site->store->name, p->log->id, (unsigned long long)size);
 	return err_hint(err, "two controllers use one log key, or an old copy of the log was put back");
 }
 
@@ -185,7 +189,8 @@ static int look(struct pub *p, struct err *err)
 		return rc;
 	if (cp.size > p->log->signed_size)
 		return fork_at(p, cp.size, err);
-	/* Without such a line (the checkpoints file was lost and made anew) everything is offered again; readers allow overlap. */
+	/* Without such a line (the checkpoints file was lost and made anew) everything is offered again; readers allow
+	 * overlap. */
 	if (find_line(p, newest.size) && memcmp(p->root, cp.root, SHA256_LEN) != 0)
 		return fork_at(p, newest.size, err);
 	return 0;
@@ -215,7 +220,8 @@ static json_t *load_hints(const struct evidence_log *log)
 	CLEAN(buf_release) struct buf text = BUF_INIT(HINTS_MAX);
 	json_t *o = NULL;
 
-	if (fs_read(path, &text, NULL) || json_parse(text.p, text.len, text.limit, "hints", &o, NULL) || !json_is_object(o)) {
+	if (fs_read(path, &text, NULL) || json_parse(text.p, text.len, text.limit, "hints", &o, NULL) ||
+	        !json_is_object(o)) {
 		json_decref(o);
 		return json_object();
 	}
@@ -225,14 +231,16 @@ static json_t *load_hints(const struct evidence_log *log)
 /* A hint names a line of the checkpoints file, and what stands there decides. */
 static void apply_hint(struct pub *p, const json_t *hints)
 {
-	json_int_t at = json_integer_value(json_object_get(hints, p->site->store->name)); /* 0 for none: the first line */
+	json_int_t at =
+	        json_integer_value(json_object_get(hints, p->site->store->name)); /* 0 for none: the first line */
 	CLEAN(cp_line_release) struct cp_line line = {0};
 	CLEAN(lines_release) struct lines l = {.fd = -1};
 	const unsigned char *text;
 	char before;
 	size_t n;
 
-	if (at <= 0 || (uint64_t)at >= p->log->cp_bytes || pread(p->log->cp_fd, &before, 1, at - 1) != 1 || before != '\n')
+	if (at <= 0 || (uint64_t)at >= p->log->cp_bytes || pread(p->log->cp_fd, &before, 1, at - 1) != 1 ||
+	        before != '\n')
 		return;
 	lines_init(&l, p->log->cp_fd, (uint64_t)at);
 	if (lines_next(&l, &text, &n, NULL) == LINE_WHOLE && cp_line_parse(text, n, p->log->pub, &line, NULL) == 0)
@@ -278,7 +286,7 @@ struct fetch {
 	struct {
 		struct evidence_checkpoint cp;
 		char *note, *sshsig;
-	} *cps;
+	} * cps;
 	size_t n_cps, cap_cps, at_cp;
 	int rec_fd, cp_fd;
 	uint64_t n, bytes; /* records written, and their bytes */
@@ -297,7 +305,8 @@ static void fetch_release(struct fetch *f)
 	close_fd(&f->cp_fd);
 }
 
-static int fetch_checkpoint(void *arg, const struct evidence_checkpoint *cp, const char *note, const char *sshsig, struct err *err)
+static int fetch_checkpoint(
+        void *arg, const struct evidence_checkpoint *cp, const char *note, const char *sshsig, struct err *err)
 {
 	struct fetch *f = arg;
 
@@ -309,7 +318,8 @@ static int fetch_checkpoint(void *arg, const struct evidence_checkpoint *cp, con
 	return 0;
 }
 
-static int fetch_record(void *arg, uint64_t seq, const struct evidence_record *r, const void *line, size_t n, struct err *err)
+static int fetch_record(
+        void *arg, uint64_t seq, const struct evidence_record *r, const void *line, size_t n, struct err *err)
 {
 	CLEAN(buf_release) struct buf text = BUF_INIT(LINES_MAX);
 	unsigned char h[SHA256_LEN];
@@ -364,13 +374,15 @@ static int fetch_from(const struct evidence_log *log, struct store *s, uint64_t 
 	if (rc)
 		return rc;
 	if (f.bad || f.n != want)
-		return err_set(err, ERR_CORRUPT, "site %s: its copy of log %s is damaged after record %llu", s->name, log->id, (unsigned long long)f.n);
+		return err_set(err, ERR_CORRUPT, "site %s: its copy of log %s is damaged after record %llu", s->name,
+		        log->id, (unsigned long long)f.n);
 	if (fsync(f.rec_fd) < 0 || fsync(f.cp_fd) < 0 || rename(cp_new, cp) < 0 || rename(rec_new, rec) < 0)
 		return err_sys(err, ERR_IO, "log %s: cannot put the fetched copy in place", log->id);
 	return fs_sync_dir(log->dir, err);
 }
 
-static int newest_size(void *arg, const struct evidence_checkpoint *cp, const char *note, const char *sshsig, struct err *err)
+static int newest_size(
+        void *arg, const struct evidence_checkpoint *cp, const char *note, const char *sshsig, struct err *err)
 {
 	(void)note;
 	(void)sshsig;

@@ -24,7 +24,8 @@ static json_t *clock_json(void)
 	struct clock_sync s;
 
 	clock_sync_state(&s);
-	return json_pack("{s:s, s:I, s:b}", "source", s.source, "offset_us", (json_int_t)s.offset_us, "trusted", (int)s.trusted);
+	return json_pack(
+	        "{s:s, s:I, s:b}", "source", s.source, "offset_us", (json_int_t)s.offset_us, "trusted", (int)s.trusted);
 }
 
 static json_t *subjects_json(const struct evidence_event *ev)
@@ -66,7 +67,8 @@ static int event_check(const struct evidence_event *ev, struct err *err)
 	if (ev->outcome && !outcome_ok(ev->outcome))
 		return err_set(err, ERR_FORMAT, "%s: unknown outcome '%s'", WHAT, ev->outcome);
 	if (ev->n_subjects > EVIDENCE_SUBJECTS_MAX)
-		return err_set(err, ERR_NOMEM, "%s: %zu subjects, at most %d", WHAT, ev->n_subjects, EVIDENCE_SUBJECTS_MAX);
+		return err_set(
+		        err, ERR_NOMEM, "%s: %zu subjects, at most %d", WHAT, ev->n_subjects, EVIDENCE_SUBJECTS_MAX);
 	if (ev->body && !json_is_object(ev->body))
 		return err_set(err, ERR_FORMAT, "%s: body is no object", WHAT);
 	return 0;
@@ -113,7 +115,8 @@ static int parse_clock(const json_t *o, struct err *err)
 	bool trusted;
 
 	if (json_get_obj(o, "clock", WHAT, &clock, err) || json_get_str(clock, "source", WHAT, &source, err) ||
-		json_get_int(clock, "offset_us", WHAT, &off, err) || json_get_bool(clock, "trusted", WHAT, &trusted, err))
+	        json_get_int(clock, "offset_us", WHAT, &off, err) ||
+	        json_get_bool(clock, "trusted", WHAT, &trusted, err))
 		return -ERR_FORMAT;
 	if (json_object_size(clock) != 3)
 		return err_set(err, ERR_FORMAT, "%s: unknown member of clock", WHAT);
@@ -129,16 +132,18 @@ static int parse_subjects(const json_t *o, struct err *err)
 		return -ERR_FORMAT;
 	if (json_array_size(a) > EVIDENCE_SUBJECTS_MAX)
 		return err_set(err, ERR_FORMAT, "%s: more than %d subjects", WHAT, EVIDENCE_SUBJECTS_MAX);
-	json_array_foreach(a, i, s) {
+	json_array_foreach (a, i, s) {
 		unsigned char digest[SHA256_LEN];
 		const char *name;
 
 		if (!json_is_object(s) || json_object_size(s) != 2)
 			return err_set(err, ERR_FORMAT, "%s: subject %zu is malformed", WHAT, i);
-		if (json_get_str(s, "name", WHAT, &name, err) || json_get_hex(s, "sha256", WHAT, digest, sizeof(digest), err))
+		if (json_get_str(s, "name", WHAT, &name, err) ||
+		        json_get_hex(s, "sha256", WHAT, digest, sizeof(digest), err))
 			return -ERR_FORMAT;
 		if (strlen(name) > NAME_MAX_LEN)
-			return err_set(err, ERR_FORMAT, "%s: subject %zu has a name over %d bytes", WHAT, i, NAME_MAX_LEN);
+			return err_set(
+			        err, ERR_FORMAT, "%s: subject %zu has a name over %d bytes", WHAT, i, NAME_MAX_LEN);
 	}
 	return 0;
 }
@@ -172,8 +177,9 @@ static int parse_body(const json_t *o, struct evidence_record *r, struct err *er
 		return 0;
 	if (!json_is_object(slot) || json_object_size(slot) != 3)
 		return err_set(err, ERR_FORMAT, "%s: malformed slot", WHAT);
-	if (json_get_str(slot, "plan", WHAT, &r->slot.plan, err) || json_get_str(slot, "kind", WHAT, &r->slot.kind, err) ||
-		json_get_str(slot, "time", WHAT, &time, err) || parse_time(time, &r->slot.time_ns, err))
+	if (json_get_str(slot, "plan", WHAT, &r->slot.plan, err) ||
+	        json_get_str(slot, "kind", WHAT, &r->slot.kind, err) || json_get_str(slot, "time", WHAT, &time, err) ||
+	        parse_time(time, &r->slot.time_ns, err))
 		return -ERR_FORMAT;
 	return 0;
 }
@@ -190,13 +196,14 @@ static int parse_fields(struct evidence_record *r, struct err *err)
 		return -ERR_FORMAT;
 	if (v != RECORD_VERSION)
 		return err_set(err, ERR_FORMAT, "%s: version %lld, not %d", WHAT, (long long)v, RECORD_VERSION);
-	if (json_get_int(o, "seq", WHAT, &seq, err) || json_get_str(o, "type", WHAT, &r->type, err) || json_get_str(o, "time", WHAT, &time, err) ||
-		json_get_int(o, "boot_us", WHAT, &r->boot_us, err) || json_get_str(o, "boot_id", WHAT, &r->boot_id, err) ||
-		json_get_str(o, "actor", WHAT, &r->actor, err))
+	if (json_get_int(o, "seq", WHAT, &seq, err) || json_get_str(o, "type", WHAT, &r->type, err) ||
+	        json_get_str(o, "time", WHAT, &time, err) || json_get_int(o, "boot_us", WHAT, &r->boot_us, err) ||
+	        json_get_str(o, "boot_id", WHAT, &r->boot_id, err) || json_get_str(o, "actor", WHAT, &r->actor, err))
 		return -ERR_FORMAT;
 	if (json_object_size(o) != 10)
 		return err_set(err, ERR_FORMAT, "%s: unknown member", WHAT);
-	if (seq < 0 || r->boot_us < 0 || !str_is_id(r->type) || strlen(r->boot_id) != 36 || !*r->actor || strlen(r->actor) > ACTOR_MAX)
+	if (seq < 0 || r->boot_us < 0 || !str_is_id(r->type) || strlen(r->boot_id) != 36 || !*r->actor ||
+	        strlen(r->actor) > ACTOR_MAX)
 		return err_set(err, ERR_FORMAT, "%s: seq, type, boot time or actor out of bounds", WHAT);
 	r->seq = (uint64_t)seq;
 	if (parse_time(time, &r->time_ns, err) || parse_clock(o, err) || parse_subjects(o, err))

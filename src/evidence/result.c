@@ -33,14 +33,26 @@ struct result {
 };
 
 static const char *const point_names[RESULT_POINTS] = {
-	[RESULT_SERVICE_LOST] = "service_lost", [RESULT_DECLARED] = "declared", [RESULT_APPROVED] = "approved", [RESULT_KEY_RELEASED] = "key_released",
-	[RESULT_FIRST_BYTE] = "first_byte", [RESULT_DATA_RESTORED] = "data_restored", [RESULT_VERIFIED] = "verified",
-	[RESULT_CHECKS_PASSED] = "checks_passed", [RESULT_SERVICE_BACK] = "service_back",
+        [RESULT_SERVICE_LOST] = "service_lost",
+        [RESULT_DECLARED] = "declared",
+        [RESULT_APPROVED] = "approved",
+        [RESULT_KEY_RELEASED] = "key_released",
+        [RESULT_FIRST_BYTE] = "first_byte",
+        [RESULT_DATA_RESTORED] = "data_restored",
+        [RESULT_VERIFIED] = "verified",
+        [RESULT_CHECKS_PASSED] = "checks_passed",
+        [RESULT_SERVICE_BACK] = "service_back",
 };
 static const char *const list_names[RESULT_LISTS] = {
-	[RESULT_SOURCES] = "sources", [RESULT_SITES] = "sites", [RESULT_SKIPPED] = "skipped", [RESULT_FINDINGS] = "findings",
-	[RESULT_DEVIATIONS] = "deviations", [RESULT_REQUIREMENTS] = "requirements", [RESULT_NOT_SHOWN] = "not_shown", [RESULT_APPROVED_BY] = "approved_by",
-	[RESULT_PROVEN_BY] = "proven_by",
+        [RESULT_SOURCES] = "sources",
+        [RESULT_SITES] = "sites",
+        [RESULT_SKIPPED] = "skipped",
+        [RESULT_FINDINGS] = "findings",
+        [RESULT_DEVIATIONS] = "deviations",
+        [RESULT_REQUIREMENTS] = "requirements",
+        [RESULT_NOT_SHOWN] = "not_shown",
+        [RESULT_APPROVED_BY] = "approved_by",
+        [RESULT_PROVEN_BY] = "proven_by",
 };
 
 /* --- Values: what was not measured is null --- */
@@ -84,7 +96,8 @@ static json_t *clock_state(void)
 	struct clock_sync s;
 
 	clock_sync_state(&s);
-	return json_pack("{s:s, s:b, s:I}", "source", s.source, "trusted", (int)s.trusted, "offset_us", (json_int_t)s.offset_us);
+	return json_pack(
+	        "{s:s, s:b, s:I}", "source", s.source, "trusted", (int)s.trusted, "offset_us", (json_int_t)s.offset_us);
 }
 
 static json_t *slot_of(const struct result_identity *id)
@@ -129,7 +142,9 @@ struct result *result_new(const struct result_identity *id)
 	json_object_set_new(o, "performed_by", text(id->performed_by ? id->performed_by : "holdfast"));
 	json_object_set_new(o, "runbook", text(id->runbook));
 	json_object_set_new(o, "host", text(id->host));
-	json_object_set_new(o, "tool", json_pack("{s:s, s:s}", "name", "holdfast", "version", id->tool_version ? id->tool_version : HOLDFAST_VERSION));
+	json_object_set_new(o, "tool",
+	        json_pack("{s:s, s:s}", "name", "holdfast", "version",
+	                id->tool_version ? id->tool_version : HOLDFAST_VERSION));
 	json_object_set_new(o, "self_attested", tri(id->self_attested));
 	json_object_set_new(o, "started", json_time(r->started.wall_ns));
 	json_object_set_new(o, "clock", clock_state());
@@ -217,7 +232,8 @@ void result_step(struct result *r, const struct result_step *s)
 	json_object_set_new(o, "kind", text(s->kind));
 	json_object_set_new(o, "needs", needs);
 	json_object_set_new(o, "started", json_time(s->start_wall_ns));
-	json_object_set_new(o, "duration_ms", ran ? number((s->end_boot_ns - s->start_boot_ns) / NS_PER_MS) : json_null());
+	json_object_set_new(
+	        o, "duration_ms", ran ? number((s->end_boot_ns - s->start_boot_ns) / NS_PER_MS) : json_null());
 	json_object_set_new(o, "bytes", number(s->bytes));
 	json_object_set_new(o, "outcome", text(s->outcome));
 	json_object_set_new(o, "detail", text(s->detail));
@@ -377,7 +393,7 @@ static json_int_t count_outcomes(const struct result *r, const char *list, const
 	json_t *item;
 	size_t i;
 
-	json_array_foreach(json_object_get(r->json, list), i, item) {
+	json_array_foreach (json_object_get(r->json, list), i, item) {
 		n += str_eq(json_string_value(json_object_get(item, "outcome")), outcome);
 	}
 	return n;

@@ -19,15 +19,16 @@ static char *file_name(const json_t *j)
 	char *name;
 
 	BUG_ON(!clock_parse(json_string_value(json_object_get(j, "started")), &started));
-	BUG_ON(asprintf(&name, "%s-%s-%s.json", clock_compact(utc, started), json_string_value(json_object_get(j, "kind")),
-		       json_string_value(json_object_get(j, "id"))) < 0);
+	BUG_ON(asprintf(&name, "%s-%s-%s.json", clock_compact(utc, started),
+	               json_string_value(json_object_get(j, "kind")), json_string_value(json_object_get(j, "id"))) < 0);
 	return name;
 }
 
 int result_write(const struct result *r, const char *results_dir, struct result_file *ret, struct err *err)
 {
 	const json_t *j = result_json(r);
-	CLEAN(free_ptr) char *dir = fs_join(results_dir, json_string_value(json_object_get(json_object_get(j, "plan"), "name")));
+	CLEAN(free_ptr)
+	char *dir = fs_join(results_dir, json_string_value(json_object_get(json_object_get(j, "plan"), "name")));
 	CLEAN(free_ptr) char *latest = fs_join(dir, "latest.json"), *name = NULL, *path = NULL, *body = NULL;
 	CLEAN(buf_release) struct buf text = BUF_INIT(RESULT_MAX);
 	int rc;
@@ -72,7 +73,8 @@ int result_read(const char *path, json_t **ret, struct err *err)
 	if (rc)
 		return rc;
 	if (v > RESULT_VERSION)
-		return err_set(err, ERR_UNSUPPORTED, "%s is a result of version %lld, newer than this program", path, (long long)v);
+		return err_set(err, ERR_UNSUPPORTED, "%s is a result of version %lld, newer than this program", path,
+		        (long long)v);
 	*ret = TAKE(j);
 	return 0;
 }

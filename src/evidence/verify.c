@@ -10,31 +10,32 @@ static const struct {
 	const char *name;
 	enum err_code code;
 } classes[FINDING_CLASSES] = {
-	[FINDING_FORK] = {"fork", ERR_FORK},
-	[FINDING_DAMAGE] = {"damage", ERR_CORRUPT},
-	[FINDING_MISSING] = {"missing", ERR_MISSING},
-	[FINDING_UNREACHABLE] = {"unreachable", ERR_UNREACHABLE},
-	[FINDING_UNCOVERED] = {"uncovered", ERR_EVIDENCE},
-	[FINDING_BEHIND] = {"behind", ERR_OK},
-	[FINDING_NOTE] = {"note", ERR_OK},
+        [FINDING_FORK] = {"fork", ERR_FORK},
+        [FINDING_DAMAGE] = {"damage", ERR_CORRUPT},
+        [FINDING_MISSING] = {"missing", ERR_MISSING},
+        [FINDING_UNREACHABLE] = {"unreachable", ERR_UNREACHABLE},
+        [FINDING_UNCOVERED] = {"uncovered", ERR_EVIDENCE},
+        [FINDING_BEHIND] = {"behind", ERR_OK},
+        [FINDING_NOTE] = {"note", ERR_OK},
 };
 
 static void count(struct evidence_report *r, enum finding_class class)
 {
 	size_t *const counter[FINDING_CLASSES] = {
-		[FINDING_FORK] = &r->forks,
-		[FINDING_DAMAGE] = &r->damage,
-		[FINDING_MISSING] = &r->damage,
-		[FINDING_UNREACHABLE] = &r->unreachable,
-		[FINDING_UNCOVERED] = &r->uncovered,
-		[FINDING_BEHIND] = &r->behind,
-		[FINDING_NOTE] = &r->notes,
+	        [FINDING_FORK] = &r->forks,
+	        [FINDING_DAMAGE] = &r->damage,
+	        [FINDING_MISSING] = &r->damage,
+	        [FINDING_UNREACHABLE] = &r->unreachable,
+	        [FINDING_UNCOVERED] = &r->uncovered,
+	        [FINDING_BEHIND] = &r->behind,
+	        [FINDING_NOTE] = &r->notes,
 	};
 
 	++*counter[class];
 }
 
-void finding(struct verify *v, enum finding_class class, const char *code, const char *log, const char *place, uint64_t at, const char *fmt, ...)
+void finding(struct verify *v, enum finding_class class, const char *code, const char *log, const char *place,
+        uint64_t at, const char *fmt, ...)
 {
 	CLEAN(free_ptr) char *detail = NULL;
 	json_t *o = json_object(), *text;
@@ -53,8 +54,8 @@ void finding(struct verify *v, enum finding_class class, const char *code, const
 	json_array_append_new(json_object_get(v->out->json, "findings"), o);
 	count(v->out, class);
 	if (classes[class].code && !v->first[class].code)
-		err_set(&v->first[class], classes[class].code, "log %s%s%s, %s at %llu: %s", log ? log : "-", place ? ", " : "", place ? place : "", code,
-			(unsigned long long)at, detail);
+		err_set(&v->first[class], classes[class].code, "log %s%s%s, %s at %llu: %s", log ? log : "-",
+		        place ? ", " : "", place ? place : "", code, (unsigned long long)at, detail);
 }
 
 static int point_order(const void *a, const void *b)
@@ -65,7 +66,8 @@ static int point_order(const void *a, const void *b)
 }
 
 /* Root of a copy at each point's size; calls fn(arg, point, equal) for points within its length. */
-static void walk_points(const struct vlog *log, const struct copy *c, void (*fn)(void *arg, const struct point *p, bool equal), void *arg)
+static void walk_points(const struct vlog *log, const struct copy *c,
+        void (*fn)(void *arg, const struct point *p, bool equal), void *arg)
 {
 	unsigned char root[SHA256_LEN];
 	struct merkle m;
@@ -141,11 +143,12 @@ static void check_pairs(struct judge *j, uint64_t proven)
 
 	for (size_t i = 1; i < log->n_points; i++)
 		if (log->point[i].size > proven && log->point[i].size == log->point[i - 1].size &&
-			memcmp(log->point[i].root, log->point[i - 1].root, SHA256_LEN) != 0)
+		        memcmp(log->point[i].root, log->point[i - 1].root, SHA256_LEN) != 0)
 			fork_found(j, &log->point[i], "two trees of this size were signed");
 }
 
-/* A head that this copy is long enough for, that nobody forked, and that its records do not make: the records are wrong. */
+/* A head that this copy is long enough for, that nobody forked, and that its records do not make: the records are
+ * wrong. */
 static void check_root(void *arg, const struct point *p, bool equal)
 {
 	struct judge *j = arg;
@@ -153,8 +156,9 @@ static void check_root(void *arg, const struct point *p, bool equal)
 	if (equal || j->told || p->size <= j->ref->proven || j->copy->bad_seq < p->size)
 		return;
 	j->told = true;
-	finding(j->v, FINDING_DAMAGE, "root", j->log->id, j->copy->place, p->size, "a record from %llu to %llu is not the one that was signed",
-		(unsigned long long)j->ref->proven, (unsigned long long)p->size - 1);
+	finding(j->v, FINDING_DAMAGE, "root", j->log->id, j->copy->place, p->size,
+	        "a record from %llu to %llu is not the one that was signed", (unsigned long long)j->ref->proven,
+	        (unsigned long long)p->size - 1);
 }
 
 static bool check_records(struct judge *j, const struct copy *c)
@@ -167,7 +171,8 @@ static bool check_records(struct judge *j, const struct copy *c)
 	j->told = i < n;
 	/* What does not parse was told already when it was read. */
 	if (i < n && c->bad_seq > i)
-		finding(j->v, FINDING_DAMAGE, "record-differs", j->log->id, c->place, i, "record %llu is not the one that was signed", (unsigned long long)i);
+		finding(j->v, FINDING_DAMAGE, "record-differs", j->log->id, c->place, i,
+		        "record %llu is not the one that was signed", (unsigned long long)i);
 	if (c->bad_seq != UINT64_MAX)
 		j->told = true;
 	if (!j->told)
@@ -175,22 +180,25 @@ static bool check_records(struct judge *j, const struct copy *c)
 	return !j->told;
 }
 
-/* Lengths: the writer's own copy may not be shorter than anything it signed; others may lag, but must hold what they claim. */
+/* Lengths: the writer's own copy may not be shorter than anything it signed; others may lag, but must hold what they
+ * claim. */
 static bool check_length(struct judge *j, const struct copy *c, bool whole, uint64_t most)
 {
 	if (c->local && whole && c->n < most) {
-		finding(j->v, FINDING_FORK, "rollback", j->log->id, c->place, c->n, "holds %zu records, but %llu were signed", c->n, (unsigned long long)most);
+		finding(j->v, FINDING_FORK, "rollback", j->log->id, c->place, c->n,
+		        "holds %zu records, but %llu were signed", c->n, (unsigned long long)most);
 		return false;
 	}
 	if (c->local && whole && c->newest < most) {
-		finding(j->v, FINDING_FORK, "stale-checkpoint", j->log->id, c->place, c->newest, "newest checkpoint is at %llu, but %llu were signed",
-			(unsigned long long)c->newest, (unsigned long long)most);
+		finding(j->v, FINDING_FORK, "stale-checkpoint", j->log->id, c->place, c->newest,
+		        "newest checkpoint is at %llu, but %llu were signed", (unsigned long long)c->newest,
+		        (unsigned long long)most);
 		return false;
 	}
 	if (c->n < c->newest) {
 		if (whole)
-			finding(j->v, FINDING_MISSING, "records-missing", j->log->id, c->place, c->n, "holds %zu records, its checkpoint is at %llu", c->n,
-				(unsigned long long)c->newest);
+			finding(j->v, FINDING_MISSING, "records-missing", j->log->id, c->place, c->n,
+			        "holds %zu records, its checkpoint is at %llu", c->n, (unsigned long long)c->newest);
 		return false;
 	}
 	return true;
@@ -207,7 +215,8 @@ static void judge_copy(struct judge *j, struct copy *c, uint64_t most)
 	if (!c->present) {
 		c->state = "absent";
 		if (!c->local)
-			finding(j->v, FINDING_BEHIND, "absent", j->log->id, c->place, 0, "has no copy of %llu records", (unsigned long long)most);
+			finding(j->v, FINDING_BEHIND, "absent", j->log->id, c->place, 0, "has no copy of %llu records",
+			        (unsigned long long)most);
 		return;
 	}
 	whole = check_records(j, c);
@@ -218,7 +227,8 @@ static void judge_copy(struct judge *j, struct copy *c, uint64_t most)
 		c->state = "damaged";
 	} else if (c->newest < most) {
 		c->state = "behind";
-		finding(j->v, FINDING_BEHIND, "behind", j->log->id, c->place, c->newest, "%llu records behind", (unsigned long long)(most - c->newest));
+		finding(j->v, FINDING_BEHIND, "behind", j->log->id, c->place, c->newest, "%llu records behind",
+		        (unsigned long long)(most - c->newest));
 	} else {
 		c->state = "complete";
 	}
@@ -229,14 +239,14 @@ static void tell_notes(struct judge *j, uint64_t most)
 	const struct copy *c = j->ref;
 
 	if (c->n > most)
-		finding(j->v, FINDING_NOTE, "unsigned-tail", j->log->id, c->place, most, "%llu records are not yet under a checkpoint",
-			(unsigned long long)(c->n - most));
+		finding(j->v, FINDING_NOTE, "unsigned-tail", j->log->id, c->place, most,
+		        "%llu records are not yet under a checkpoint", (unsigned long long)(c->n - most));
 	if (c->wall_steps)
-		finding(j->v, FINDING_NOTE, "wall-clock-step", j->log->id, c->place, c->wall_step_seq, "the wall clock went back %llu times",
-			(unsigned long long)c->wall_steps);
+		finding(j->v, FINDING_NOTE, "wall-clock-step", j->log->id, c->place, c->wall_step_seq,
+		        "the wall clock went back %llu times", (unsigned long long)c->wall_steps);
 	if (c->boot_steps)
-		finding(j->v, FINDING_NOTE, "boot-clock-step", j->log->id, c->place, c->boot_step_seq, "the boot clock went back %llu times within one boot",
-			(unsigned long long)c->boot_steps);
+		finding(j->v, FINDING_NOTE, "boot-clock-step", j->log->id, c->place, c->boot_step_seq,
+		        "the boot clock went back %llu times within one boot", (unsigned long long)c->boot_steps);
 }
 
 static json_t *copies_json(const struct vlog *log)
@@ -302,10 +312,11 @@ void verify_judge(struct verify *v, struct vlog *log)
 		v->out->records += ref->proven;
 	}
 	if (!ref || (ref->proven < most && ref->n < most && !ref->local))
-		finding(v, FINDING_MISSING, "log-missing", log->id, NULL, ref ? ref->n : 0, "no place that could be read holds all %llu signed records",
-			(unsigned long long)most);
+		finding(v, FINDING_MISSING, "log-missing", log->id, NULL, ref ? ref->n : 0,
+		        "no place that could be read holds all %llu signed records", (unsigned long long)most);
 	if (v->in->n_pins && !log->pinned)
-		finding(v, FINDING_NOTE, "unknown-key", log->id, NULL, 0, "the log's key is not among those to believe");
+		finding(v, FINDING_NOTE, "unknown-key", log->id, NULL, 0,
+		        "the log's key is not among those to believe");
 	for (size_t i = 0; ref && i < ref->n_marks && (log->pinned || !v->in->n_pins) && !log->forked; i++)
 		if (ref->marks[i].seq < ref->proven)
 			v->covered[ref->marks[i].slot] = true;
@@ -328,7 +339,8 @@ static void apply_claims(struct verify *v)
 			if (str_starts(cp.origin, "holdfast/") && str_eq(cp.origin + strlen("holdfast/"), v->log[k].id))
 				log = &v->log[k];
 		if (!log || !log->have_key)
-			finding(v, FINDING_MISSING, "log-missing", NULL, c->from, cp.size, "no place holds the log %s", cp.origin);
+			finding(v, FINDING_MISSING, "log-missing", NULL, c->from, cp.size, "no place holds the log %s",
+			        cp.origin);
 		else if (evidence_note_verify(c->note, strlen(c->note), log->pub, &cp, &why))
 			finding(v, FINDING_DAMAGE, "checkpoint-damaged", log->id, c->from, cp.size, "%s", why.msg);
 		else
@@ -375,7 +387,8 @@ static void judge_slots(struct verify *v)
 		json_object_set_new(slot, "kind", json_string(s->kind));
 		json_object_set_new(slot, "time", json_time(s->time_ns));
 		json_array_append_new(open, slot);
-		finding(v, FINDING_UNCOVERED, "slot-uncovered", NULL, NULL, i, "no record tells what became of %s of plan %s", s->kind, s->plan);
+		finding(v, FINDING_UNCOVERED, "slot-uncovered", NULL, NULL, i,
+		        "no record tells what became of %s of plan %s", s->kind, s->plan);
 	}
 	json_object_set_new(o, "expected", json_integer((json_int_t)v->in->n_slots));
 	json_object_set_new(o, "covered", json_integer((json_int_t)(v->in->n_slots - v->out->uncovered)));

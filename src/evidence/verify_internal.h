@@ -7,7 +7,16 @@
 #define COPY_RECORDS_MAX (16u << 20) /* records of one log; 32 bytes each are kept in memory */
 #define COPY_FINDINGS_MAX 100        /* of one copy */
 
-enum finding_class { FINDING_FORK, FINDING_DAMAGE, FINDING_MISSING, FINDING_UNREACHABLE, FINDING_UNCOVERED, FINDING_BEHIND, FINDING_NOTE, FINDING_CLASSES };
+enum finding_class {
+	FINDING_FORK,
+	FINDING_DAMAGE,
+	FINDING_MISSING,
+	FINDING_UNREACHABLE,
+	FINDING_UNCOVERED,
+	FINDING_BEHIND,
+	FINDING_NOTE,
+	FINDING_CLASSES
+};
 
 struct point { /* a tree head that the log's key has signed */
 	uint64_t size;
@@ -31,7 +40,7 @@ struct copy {
 	int64_t first_ns, last_ns, last_boot_us;
 	char last_boot_id[37];
 	uint64_t wall_steps, wall_step_seq, boot_steps, boot_step_seq;
-	uint64_t bad_seq;  /* lowest place of a record finding */
+	uint64_t bad_seq; /* lowest place of a record finding */
 	size_t n_findings;
 	uint64_t proven;   /* largest size at which its tree is one that was signed */
 	const char *state; /* complete behind absent damaged forked unreachable */
@@ -60,12 +69,13 @@ struct verify {
 	struct claim *claim;
 	size_t n_claims, cap_claims;
 	struct err first[FINDING_CLASSES];
-	bool *covered; /* one a slot */
+	bool *covered;                     /* one a slot */
 	const struct evidence_slot **slot; /* sorted */
 };
 
 /* One finding: into the report, counted, and the first of its class kept as the error. place may be NULL. */
-void finding(struct verify *v, enum finding_class class, const char *code, const char *log, const char *place, uint64_t at, const char *fmt, ...) HF_PRINTF(7, 8);
+void finding(struct verify *v, enum finding_class class, const char *code, const char *log, const char *place,
+        uint64_t at, const char *fmt, ...) HF_PRINTF(7, 8);
 void verify_sort_slots(struct verify *v);
 void verify_load(struct verify *v, struct vlog *log);
 void verify_add_point(struct vlog *log, uint64_t size, const unsigned char root[SHA256_LEN], const char *from);

@@ -1,4 +1,5 @@
-/* Verification, first half: read every copy of a log, and keep leaf hashes, signed points and what was wrong on the way. */
+/* Verification, first half: read every copy of a log, and keep leaf hashes, signed points and what was wrong on the
+ * way. */
 #include "evidence/verify_internal.h"
 
 #include <stdio.h>
@@ -16,7 +17,8 @@ static enum finding_class class_of(const char *code)
 {
 	if (str_eq(code, "torn-tail"))
 		return FINDING_NOTE;
-	return str_eq(code, "records-missing") || str_eq(code, "checkpoints-missing") ? FINDING_MISSING : FINDING_DAMAGE;
+	return str_eq(code, "records-missing") || str_eq(code, "checkpoints-missing") ? FINDING_MISSING
+	                                                                              : FINDING_DAMAGE;
 }
 
 static bool about_record(const char *code)
@@ -42,7 +44,8 @@ void verify_add_point(struct vlog *log, uint64_t size, const unsigned char root[
 	memcpy(log->point[log->n_points++].root, root, SHA256_LEN);
 }
 
-static int load_checkpoint(void *arg, const struct evidence_checkpoint *cp, const char *note, const char *sshsig, struct err *err)
+static int load_checkpoint(
+        void *arg, const struct evidence_checkpoint *cp, const char *note, const char *sshsig, struct err *err)
 {
 	struct loader *l = arg;
 
@@ -114,14 +117,15 @@ static void read_known(struct loader *l, const struct evidence_record *r)
 	size_t i;
 
 	snprintf(from, sizeof(from), "log %s", l->log->id);
-	json_array_foreach(known, i, k) {
+	json_array_foreach (known, i, k) {
 		const char *b64 = json_string_value(json_object_get(k, "note_b64"));
 		size_t n = b64 ? strlen(b64) : 0;
 		CLEAN(free_ptr) char *note = xmalloc(n + 1);
 		long len = b64 ? base64_decode(note, b64, n) : -1;
 
 		if (len <= 0 || len > (long)EVIDENCE_NOTE_MAX)
-			finding(l->v, FINDING_DAMAGE, "known-damaged", l->log->id, l->copy->place, 0, "the first record names a log without a readable checkpoint");
+			finding(l->v, FINDING_DAMAGE, "known-damaged", l->log->id, l->copy->place, 0,
+			        "the first record names a log without a readable checkpoint");
 		else
 			verify_add_claim(l->v, note, (size_t)len, from);
 	}
@@ -141,7 +145,8 @@ static void watch_clocks(struct copy *c, const struct evidence_record *r)
 	snprintf(c->last_boot_id, sizeof(c->last_boot_id), "%s", r->boot_id);
 }
 
-static int load_record(void *arg, uint64_t seq, const struct evidence_record *r, const void *line, size_t n, struct err *err)
+static int load_record(
+        void *arg, uint64_t seq, const struct evidence_record *r, const void *line, size_t n, struct err *err)
 {
 	struct loader *l = arg;
 	struct copy *c = l->copy;
@@ -166,7 +171,8 @@ static int load_record(void *arg, uint64_t seq, const struct evidence_record *r,
 	return 0;
 }
 
-/* Whose key is it? A pin decides; otherwise the id, which is a digest of the key, vouches for a key found beside a copy. */
+/* Whose key is it? A pin decides; otherwise the id, which is a digest of the key, vouches for a key found beside a
+ * copy. */
 static void find_key(struct verify *v, struct vlog *log)
 {
 	char id[EVIDENCE_ID_LEN + 1];
@@ -193,7 +199,8 @@ static bool dir_has_log(const char *dir, const char *id)
 static void load_copy(struct verify *v, struct vlog *log, struct copy *c, struct store *site)
 {
 	struct loader l = {.v = v, .log = log, .copy = c};
-	const struct copy_fns fns = {.arg = &l, .record = load_record, .checkpoint = load_checkpoint, .problem = load_problem};
+	const struct copy_fns fns = {
+	        .arg = &l, .record = load_record, .checkpoint = load_checkpoint, .problem = load_problem};
 	unsigned char other[ED25519_PUB_LEN];
 	struct err why = ERR_INIT;
 	int rc;
@@ -201,7 +208,8 @@ static void load_copy(struct verify *v, struct vlog *log, struct copy *c, struct
 	c->bad_seq = UINT64_MAX;
 	if (c->local && !dir_has_log(v->in->dir, log->id))
 		return;
-	rc = c->local ? copy_read_dir(v->in->dir, log->id, log->pub, &fns, &why) : copy_read_site(site, log->id, log->pub, &fns, &why);
+	rc = c->local ? copy_read_dir(v->in->dir, log->id, log->pub, &fns, &why)
+	              : copy_read_site(site, log->id, log->pub, &fns, &why);
 	c->present = c->n || c->newest || c->n_findings;
 	if (rc == -ERR_MISSING && c->local) {
 		c->present = true;
@@ -217,7 +225,8 @@ static void load_copy(struct verify *v, struct vlog *log, struct copy *c, struct
 		return;
 	rc = c->local ? copy_key_dir(v->in->dir, log->id, other, &why) : copy_key_site(site, log->id, other, &why);
 	if (rc || memcmp(other, log->pub, sizeof(other)) != 0)
-		finding(v, FINDING_DAMAGE, "key-damaged", log->id, c->place, 0, "%s", rc ? why.msg : "the key is not the log's");
+		finding(v, FINDING_DAMAGE, "key-damaged", log->id, c->place, 0, "%s",
+		        rc ? why.msg : "the key is not the log's");
 }
 
 void verify_load(struct verify *v, struct vlog *log)
@@ -228,7 +237,8 @@ void verify_load(struct verify *v, struct vlog *log)
 	log->copy = xcalloc(log->n_copies + 1, sizeof(*log->copy));
 	find_key(v, log);
 	if (!log->have_key) {
-		finding(v, FINDING_MISSING, "key-missing", log->id, NULL, 0, "no place holds the key of log %s", log->id);
+		finding(v, FINDING_MISSING, "key-missing", log->id, NULL, 0, "no place holds the key of log %s",
+		        log->id);
 		log->n_copies = 0;
 		return;
 	}

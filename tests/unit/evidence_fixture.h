@@ -36,7 +36,7 @@ static void teardown(void)
 		int rc_ = (call);                                                                                      \
 		ck_assert_msg(rc_ == 0, "%s: %d %s", #call, rc_, err.msg);                                             \
 	} while (0)
-#define fails(want, call)                                                                                               \
+#define fails(want, call)                                                                                              \
 	do {                                                                                                           \
 		err = (struct err)ERR_INIT;                                                                            \
 		ck_assert_int_eq(call, -(want));                                                                       \

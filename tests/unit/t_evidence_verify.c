@@ -68,9 +68,10 @@ static bool found(const char *code, const char *place, int64_t at)
 	const json_t *f;
 	size_t i;
 
-	json_array_foreach(json_object_get(report.json, "findings"), i, f) {
-		if (str_eq(json_string_value(json_object_get(f, "code")), code) && (!place || str_eq(json_string_value(json_object_get(f, "place")), place)) &&
-			(at < 0 || json_integer_value(json_object_get(f, "at")) == at))
+	json_array_foreach (json_object_get(report.json, "findings"), i, f) {
+		if (str_eq(json_string_value(json_object_get(f, "code")), code) &&
+		        (!place || str_eq(json_string_value(json_object_get(f, "place")), place)) &&
+		        (at < 0 || json_integer_value(json_object_get(f, "at")) == at))
 			return true;
 	}
 	return false;
@@ -93,7 +94,7 @@ static const char *state_of(const char *place)
 	const json_t *c, *log = json_array_get(json_object_get(report.json, "logs"), 0);
 	size_t i;
 
-	json_array_foreach(json_object_get(log, "copies"), i, c) {
+	json_array_foreach (json_object_get(log, "copies"), i, c) {
 		if (str_eq(json_string_value(json_object_get(c, "place")), place))
 			return json_string_value(json_object_get(c, "state"));
 	}
@@ -176,7 +177,8 @@ START_TEST(each_record_changed_here_is_found_in_its_place)
 			if (!tampered(&good, i, RECORDS, c, &bad))
 				continue;
 			spill(records_path, bad.p, bad.len);
-			/* A log cut at its end is a rollback; doubling its last record only adds an unsigned one out of sequence. */
+			/* A log cut at its end is a rollback; doubling its last record only adds an unsigned one out of
+			 * sequence. */
 			expect(c == DROP && i == RECORDS - 1 ? ERR_FORK : ERR_CORRUPT, verify_all());
 			if (c == EDIT)
 				expect_found("record-differs", "local", i);
@@ -261,7 +263,8 @@ START_TEST(each_missing_object_of_a_site_is_found)
 		ok(store_get(north, keys.key[k], &b, &err));
 		ok(store_remove(north, keys.key[k], &err));
 		rc = verify_all();
-		/* The newest note alone is what a site that lags lacks; an older one is not needed once a newer one is there. */
+		/* The newest note alone is what a site that lags lacks; an older one is not needed once a newer one is
+		 * there. */
 		if (strstr(keys.key[k], "/checkpoint/") && !strstr(keys.key[k], ".sshsig"))
 			ck_assert_int_eq(rc, 0);
 		else
@@ -384,15 +387,19 @@ END_TEST
 START_TEST(slot_is_covered_by_a_signed_record_with_an_outcome_alone)
 {
 	const int64_t hour = 3600000000000, at = 1774951200000000000;
-	struct evidence_slot slots[] = {{"ca", "backup", at}, {"ca", "backup", at + hour}, {"ca", "drill", at}, {"ocsp", "backup", at}, {"ca", "verify", at}};
+	struct evidence_slot slots[] = {{"ca", "backup", at}, {"ca", "backup", at + hour}, {"ca", "drill", at},
+	        {"ocsp", "backup", at}, {"ca", "verify", at}};
 	struct evidence_verify v = {.dir = dir, .slots = slots, .n_slots = ARRAY_LEN(slots)};
 	struct evidence_log *log = open_log();
 
-	ok(evidence_append(log, &(struct evidence_event){.type = "backup", .slot = &slots[0], .outcome = "done"}, NULL, &err));
-	ok(evidence_append(log, &(struct evidence_event){.type = "missed", .slot = &slots[1], .outcome = "missed"}, NULL, &err));
+	ok(evidence_append(
+	        log, &(struct evidence_event){.type = "backup", .slot = &slots[0], .outcome = "done"}, NULL, &err));
+	ok(evidence_append(
+	        log, &(struct evidence_event){.type = "missed", .slot = &slots[1], .outcome = "missed"}, NULL, &err));
 	ok(evidence_append(log, &(struct evidence_event){.type = "drill-start", .slot = &slots[2]}, NULL, &err));
 	ok(evidence_checkpoint(log, &err));
-	ok(evidence_append(log, &(struct evidence_event){.type = "verify", .slot = &slots[4], .outcome = "done"}, NULL, &err));
+	ok(evidence_append(
+	        log, &(struct evidence_event){.type = "verify", .slot = &slots[4], .outcome = "done"}, NULL, &err));
 	evidence_close(log);
 	evidence_report_release(&report);
 	expect(ERR_EVIDENCE, evidence_verify(&v, &report, &err));
@@ -414,7 +421,8 @@ START_TEST(log_of_a_key_that_is_not_pinned_covers_nothing_and_a_pinned_one_must_
 	struct evidence_log *log = open_log();
 	struct evidence_verify v = {.dir = dir, .slots = &slot, .n_slots = 1};
 
-	ok(evidence_append(log, &(struct evidence_event){.type = "backup", .slot = &slot, .outcome = "done"}, NULL, &err));
+	ok(evidence_append(
+	        log, &(struct evidence_event){.type = "backup", .slot = &slot, .outcome = "done"}, NULL, &err));
 	ok(evidence_checkpoint(log, &err));
 	pin = evidence_vkey(evidence_log_public(log));
 	evidence_close(log);

@@ -42,7 +42,8 @@ static void teardown(void)
 
 static struct result *new_result(const char *plan, const char *kind)
 {
-	return result_new(&(struct result_identity){.kind = kind, .plan = plan, .plan_version = -1, .self_attested = -1});
+	return result_new(
+	        &(struct result_identity){.kind = kind, .plan = plan, .plan_version = -1, .self_attested = -1});
 }
 
 static const json_t *at(const struct result *r, const char *a, const char *b)
@@ -67,23 +68,58 @@ static void write_result(struct result *r, const char *outcome, int status)
 static struct result *full_drill(void)
 {
 	static const char digest[] = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
-	struct result *r = result_new(&(struct result_identity){.kind = "drill", .plan = "ca", .plan_digest = digest, .plan_version = 7, .slot_kind = "drill:full",
-		.slot_time_ns = WALL - 60 * S, .scenario = "quarterly-full", .performed_by = "ops@example.org", .runbook = "7", .host = "vault1", .self_attested = 0});
+	struct result *r = result_new(&(struct result_identity){.kind = "drill",
+	        .plan = "ca",
+	        .plan_digest = digest,
+	        .plan_version = 7,
+	        .slot_kind = "drill:full",
+	        .slot_time_ns = WALL - 60 * S,
+	        .scenario = "quarterly-full",
+	        .performed_by = "ops@example.org",
+	        .runbook = "7",
+	        .host = "vault1",
+	        .self_attested = 0});
 
 	for (int p = 0; p < RESULT_POINTS; p++)
 		result_point(r, (enum result_point)p, WALL + p * 10 * S, BOOT + p * 10 * S);
 	result_rto_target(r, 3600000);
 	result_rpo(r, 900000, 600000, 1200000);
-	result_step(r, &(struct result_step){.id = "files", .kind = "restore", .start_wall_ns = WALL, .start_boot_ns = BOOT, .end_boot_ns = BOOT + 5 * S, .bytes = 1 << 20, .outcome = "passed"});
-	result_step(r, &(struct result_step){.id = "db", .kind = "restore", .needs = (const char *const[]){"files", NULL}, .start_wall_ns = WALL, .start_boot_ns = BOOT,
-		.end_boot_ns = BOOT + 9 * S, .bytes = 5, .outcome = "passed", .detail = "caf\xe9"});
-	result_check(r, &(struct result_check){.id = "manifest", .kind = "manifest", .step = "files", .start_wall_ns = WALL, .duration_ms = 17, .outcome = "passed", .checked = 5, .total = 9});
-	result_check(r, &(struct result_check){.id = "answers", .kind = "http", .duration_ms = -1, .outcome = "skipped", .checked = -1, .total = -1});
+	result_step(r, &(struct result_step){.id = "files",
+	                       .kind = "restore",
+	                       .start_wall_ns = WALL,
+	                       .start_boot_ns = BOOT,
+	                       .end_boot_ns = BOOT + 5 * S,
+	                       .bytes = 1 << 20,
+	                       .outcome = "passed"});
+	result_step(r, &(struct result_step){.id = "db",
+	                       .kind = "restore",
+	                       .needs = (const char *const[]){"files", NULL},
+	                       .start_wall_ns = WALL,
+	                       .start_boot_ns = BOOT,
+	                       .end_boot_ns = BOOT + 9 * S,
+	                       .bytes = 5,
+	                       .outcome = "passed",
+	                       .detail = "caf\xe9"});
+	result_check(r, &(struct result_check){.id = "manifest",
+	                        .kind = "manifest",
+	                        .step = "files",
+	                        .start_wall_ns = WALL,
+	                        .duration_ms = 17,
+	                        .outcome = "passed",
+	                        .checked = 5,
+	                        .total = 9});
+	result_check(r, &(struct result_check){.id = "answers",
+	                        .kind = "http",
+	                        .duration_ms = -1,
+	                        .outcome = "skipped",
+	                        .checked = -1,
+	                        .total = -1});
 	result_bytes(r, 1 << 20, -1);
 	result_coverage(r, "files", 9, 9);
 	result_add(r, RESULT_SOURCES, json_pack("{s:s, s:s, s:i}", "name", "ca-files", "outcome", "done", "files", 9));
 	result_add(r, RESULT_SITES, json_pack("{s:s, s:i, s:[]}", "name", "north", "behind", 2, "bad"));
-	result_add(r, RESULT_SKIPPED, json_pack("{s:s, s:s, s:s}", "source", "ca-files", "path", "run/sock", "reason", "socket"));
+	result_add(r, RESULT_SKIPPED,
+	        json_pack("{s:s, s:s, s:s}", "source", "ca-files", "path", "run/sock", "reason", "socket"));
 	result_add(r, RESULT_FINDINGS, json_pack("{s:s}", "title", "slow"));
 	result_add_str(r, RESULT_DEVIATIONS, "cable was re-plugged");
 	result_add_str(r, RESULT_REQUIREMENTS, "REQ-7.11.2-04");
@@ -99,12 +135,14 @@ static char why[4096];
 static int schema_status(const char *path)
 {
 	static const char script[] = "import json,sys,jsonschema\n"
-				     "jsonschema.Draft202012Validator(json.load(open(sys.argv[1]))).validate(json.load(open(sys.argv[2])))\n";
+	                             "jsonschema.Draft202012Validator(json.load(open(sys.argv[1]))).validate(json.load("
+	                             "open(sys.argv[2])))\n";
 	struct proc_result p;
 	int status;
 
 	proc_result_init(&p, 4096);
-	ok(proc_run((const char *const[]){"/usr/bin/python3", "-W", "ignore", "-c", script, SCHEMA, path, NULL}, &(struct proc_opts){.stdin_fd = -1, .timeout_ms = 60000}, &p, &err));
+	ok(proc_run((const char *const[]){"/usr/bin/python3", "-W", "ignore", "-c", script, SCHEMA, path, NULL},
+	        &(struct proc_opts){.stdin_fd = -1, .timeout_ms = 60000}, &p, &err));
 	status = p.status;
 	snprintf(why, sizeof(why), "%s", buf_str(&p.err));
 	if (status && !strstr(buf_str(&p.err), "ValidationError"))
@@ -220,12 +258,18 @@ START_TEST(critical_path_follows_the_need_that_ended_last)
 	static const struct {
 		const char *id, *needs[3];
 		int end;
-	} steps[] = {{"a", {NULL}, 5}, {"b", {NULL}, 8}, {"c", {"a", "b"}, 10}, {"d", {"a"}, 9}, {"never", {"c"}, 0}, {"e", {"c", "d"}, 12}};
+	} steps[] = {{"a", {NULL}, 5}, {"b", {NULL}, 8}, {"c", {"a", "b"}, 10}, {"d", {"a"}, 9}, {"never", {"c"}, 0},
+	        {"e", {"c", "d"}, 12}};
 	CLEAN(free_ptr) char *text = NULL;
 
 	for (size_t i = 0; i < ARRAY_LEN(steps); i++)
-		result_step(r, &(struct result_step){.id = steps[i].id, .kind = "run", .needs = steps[i].needs, .start_boot_ns = BOOT,
-			.end_boot_ns = steps[i].end ? BOOT + steps[i].end * S : 0, .bytes = -1, .outcome = steps[i].end ? "passed" : "skipped"});
+		result_step(r, &(struct result_step){.id = steps[i].id,
+		                       .kind = "run",
+		                       .needs = steps[i].needs,
+		                       .start_boot_ns = BOOT,
+		                       .end_boot_ns = steps[i].end ? BOOT + steps[i].end * S : 0,
+		                       .bytes = -1,
+		                       .outcome = steps[i].end ? "passed" : "skipped"});
 	result_finish(r, "done", 0);
 	text = json_dumps(at(r, "critical_path", NULL), JSON_COMPACT);
 	ck_assert_str_eq(text, "[\"b\",\"c\",\"e\"]");
@@ -313,8 +357,12 @@ START_TEST(metrics_tell_the_newest_run_and_the_last_success)
 	ok(metrics_write(results, prom, &err));
 	ck_assert_str_eq(metric("holdfast_last_run_timestamp_seconds{plan=\"ca\",kind=\"backup\"}"), "1774952072.500");
 	ck_assert_str_eq(metric("holdfast_last_success_timestamp_seconds{plan=\"ca\",kind=\"backup\"}"), "1774951972");
-	ck_assert_str_eq(metric("holdfast_source_last_success_timestamp_seconds{plan=\"ca\",kind=\"backup\",source=\"docs\"}"), "1774952072.500");
-	ck_assert_str_eq(metric("holdfast_source_last_success_timestamp_seconds{plan=\"ca\",kind=\"backup\",source=\"db\"}"), "1774951972");
+	ck_assert_str_eq(
+	        metric("holdfast_source_last_success_timestamp_seconds{plan=\"ca\",kind=\"backup\",source=\"docs\"}"),
+	        "1774952072.500");
+	ck_assert_str_eq(
+	        metric("holdfast_source_last_success_timestamp_seconds{plan=\"ca\",kind=\"backup\",source=\"db\"}"),
+	        "1774951972");
 	ck_assert_str_eq(metric("holdfast_backup_age_seconds{plan=\"ca\"}"), "300");
 	ck_assert_str_eq(metric("holdfast_exit_status{plan=\"ca\",kind=\"backup\"}"), "1");
 	ck_assert_str_eq(metric("holdfast_exit_status{plan=\"ca\",kind=\"drill\"}"), "0");
@@ -338,7 +386,12 @@ START_TEST(metrics_escape_labels_and_keep_series_apart)
 	CLEAN(buf_release) struct buf b = BUF_INIT(1 << 20);
 
 	for (int i = 0; i < 2; i++)
-		result_check(r, &(struct result_check){.id = "a\"b\\c\nd", .kind = "command", .duration_ms = 1, .outcome = i ? "failed" : "passed", .checked = -1, .total = -1});
+		result_check(r, &(struct result_check){.id = "a\"b\\c\nd",
+		                        .kind = "command",
+		                        .duration_ms = 1,
+		                        .outcome = i ? "failed" : "passed",
+		                        .checked = -1,
+		                        .total = -1});
 	write_result(r, "failed", 1);
 	ok(metrics_write(results, prom, &err));
 	ck_assert_str_eq(metric("holdfast_check_passed{plan=\"ca\",kind=\"drill\",check=\"a\\\"b\\\\c\\nd\"}"), "1");
@@ -348,7 +401,8 @@ START_TEST(metrics_escape_labels_and_keep_series_apart)
 }
 END_TEST
 
-/* What the text format and the lint of its readers ask: HELP and TYPE before the samples, each family once, legal names. */
+/* What the text format and the lint of its readers ask: HELP and TYPE before the samples, each family once, legal
+ * names. */
 START_TEST(metrics_file_is_well_formed)
 {
 	CLEAN(buf_release) struct buf b = BUF_INIT(1 << 20);
@@ -375,7 +429,8 @@ START_TEST(metrics_file_is_well_formed)
 		} else {
 			size_t n = strcspn(line, "{ ");
 
-			ck_assert_msg(n == strlen(family) && strncmp(line, family, n) == 0, "%s under %s", line, family);
+			ck_assert_msg(
+			        n == strlen(family) && strncmp(line, family, n) == 0, "%s under %s", line, family);
 		}
 	}
 	ck_assert_uint_ge(json_object_size(families), 18);
