@@ -155,7 +155,7 @@ int cron_parse(const char *text, struct cron *ret, size_t *ret_col, struct err *
 			return err ? err_hint(err, "minute hour day month weekday") : -ERR_USAGE;
 		}
 		if (!parse_field(&fields[i], s + col, n, &bits[i]))
-			return err_set(err, ERR_USAGE, "'%.*s' is not a %s of a calendar rule", (int)MIN(n, (size_t)40), s + col, fields[i].name);
+			return err_set(err, ERR_USAGE, "'%.*s' is not valid as %s of a calendar rule", (int)MIN(n, (size_t)40), s + col, fields[i].name);
 		ret->any_mday = ret->any_mday || (i == 2 && s[col] == '*');
 		ret->any_wday = ret->any_wday || (i == 4 && s[col] == '*');
 		col += n;

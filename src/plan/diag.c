@@ -26,10 +26,10 @@ static char *line_of(const struct loader *l, int line)
 	return xstrndup(p, MIN(n, (size_t)LINE_SHOWN));
 }
 
-void diag_add(struct loader *l, enum plan_severity sev, struct plan_place at, const char *hint, const char *fmt, ...)
+static void HF_PRINTF(4, 0) add(struct loader *l, struct plan_diag head, const char *hint, const char *fmt, va_list ap)
 {
 	struct plan_diags *d = l->diags;
-	if (sev == PLAN_ERROR)
+	if (head.severity == PLAN_ERROR)
 		d->n_errors++;
 	if (d->n >= PLAN_DIAGS_MAX) {
 		d->n_dropped++;
@@ -37,13 +37,26 @@ void diag_add(struct loader *l, enum plan_severity sev, struct plan_place at, co
 	}
 	d->v = xgrow(d->v, d->n, &d->cap, sizeof(*d->v));
 	struct plan_diag *x = &d->v[d->n++];
-	*x = (struct plan_diag){.at = at, .severity = sev};
+	*x = head;
+	BUG_ON(vasprintf(&x->message, fmt, ap) < 0);
+	x->hint = hint ? xstrdup(hint) : NULL;
+	x->text = head.secret ? NULL : line_of(l, head.at.line);
+}
+
+void diag_add(struct loader *l, enum plan_severity sev, struct plan_place at, const char *hint, const char *fmt, ...)
+{
 	va_list ap;
 	va_start(ap, fmt);
-	BUG_ON(vasprintf(&x->message, fmt, ap) < 0);
+	add(l, (struct plan_diag){.at = at, .severity = sev}, hint, fmt, ap);
 	va_end(ap);
-	x->hint = hint ? xstrdup(hint) : NULL;
-	x->text = line_of(l, at.line);
+}
+
+void diag_secret(struct loader *l, struct plan_place at, const char *fmt, ...)
+{
+	va_list ap;
+	va_start(ap, fmt);
+	add(l, (struct plan_diag){.at = at, .severity = PLAN_ERROR, .secret = true}, "name the secret: file:/PATH, env:NAME or systemd-credential:NAME", fmt, ap);
+	va_end(ap);
 }
 
 const char *diag_near(const struct loader *l, const char *text, const char *const *names)
@@ -54,19 +67,28 @@ const char *diag_near(const struct loader *l, const char *text, const char *cons
 	return near ? arena_fmt(l->arena, "did you mean '%s'?", near) : NULL;
 }
 
-/* Stable insertion: there are few, and nearly in order. */
-void diags_sort(struct plan_diags *d)
+static bool before(const struct plan_place *a, const struct plan_place *b)
 {
+	return a->line < b->line || (a->line == b->line && a->col <= b->col);
+}
+
+void diags_finish(struct plan_diags *d)
+{
+	/* Stable insertion: there are few, and nearly in order. */
 	for (size_t i = 1; i < d->n; i++) {
 		struct plan_diag x = d->v[i];
 		size_t j = i;
-		for (; j > 0; j--) {
-			const struct plan_place *a = &d->v[j - 1].at;
-			if (a->line < x.at.line || (a->line == x.at.line && a->col <= x.at.col))
-				break;
+		for (; j > 0 && !before(&d->v[j - 1].at, &x.at); j--)
 			d->v[j] = d->v[j - 1];
-		}
 		d->v[j] = x;
+	}
+	for (size_t i = 0; i < d->n; i++) {
+		for (size_t j = 0; d->v[i].secret && j < d->n; j++) {
+			if (d->v[j].at.line == d->v[i].at.line) {
+				free(d->v[j].text);
+				d->v[j].text = NULL;
+			}
+		}
 	}
 }
 

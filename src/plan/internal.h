@@ -23,8 +23,8 @@ struct node {
 	struct plan_place at;
 	const char *text; /* scalar, NUL-terminated, without control characters but tab and newline */
 	size_t len;
-	bool plain;         /* scalar without quotes */
-	unsigned text_skip; /* characters between `at` and the first of the text: 1 for quotes */
+	bool plain;   /* scalar without quotes */
+	bool on_line; /* scalar whose text begins at `at`: no block */
 	struct node *key;   /* in a mapping: the key of this value */
 	struct node *first, *last, *next;
 	size_t n;
@@ -55,6 +55,10 @@ enum value_type {
 	T_DATE,
 	T_WINDOW,   /* "22:00-06:00" in two int64_t */
 	T_CRON,
+	T_REL,      /* elements of lists only, these four */
+	T_PATTERN,
+	T_EMAIL,
+	T_ARG,
 	T_TEXTS,    /* lists, by element */
 	T_IDS,
 	T_ABSS,
@@ -120,13 +124,28 @@ struct loader {
 /* Add a diagnostic at a place; hint may be NULL. */
 void diag_add(struct loader *l, enum plan_severity sev, struct plan_place at, const char *hint, const char *fmt, ...) HF_PRINTF(5, 6);
 #define bad(l, at, hint, ...) diag_add(l, PLAN_ERROR, at, hint, __VA_ARGS__)
-void diags_sort(struct plan_diags *d);
+/* A secret was found: hint says how to name one, and the line is not shown, by this or any other diagnostic. */
+void diag_secret(struct loader *l, struct plan_place at, const char *fmt, ...) HF_PRINTF(3, 4);
+/* Sort by place, withhold lines that hold secrets. */
+void diags_finish(struct plan_diags *d);
 /* "did you mean 'x'?", or NULL. Also NULL once there are diagnostics enough: a hostile file must not buy work with them. */
 const char *diag_near(const struct loader *l, const char *text, const char *const *names);
 /* Text to tree. NULL with one diagnostic when it is not YAML as plans allow it. */
 struct node *tree_parse(struct loader *l);
 /* Parse one value of the row's type into dest. False with a diagnostic. `where` is its path: "targets.rto". */
 bool value_load(struct loader *l, const struct key_row *row, const struct node *n, const char *where, void *dest);
+/* What a value is parsed for. */
+struct value_ctx {
+	struct loader *l;
+	const struct key_row *row;
+	const char *where;
+};
+/* The two halves of value_load: one scalar as type says, and lists, vectors and environments. */
+bool value_scalar(const struct value_ctx *c, enum value_type type, const struct node *n, void *dest);
+bool value_list(const struct value_ctx *c, const struct node *n, void *dest);
+/* For messages: the value in quotes, clipped; the name of a type with its article. */
+const char *value_shown(const struct value_ctx *c, const struct node *n);
+const char *value_expected(const struct value_ctx *c, enum value_type type);
 /* True when text carries a secret: a URL with a password, a private key. */
 bool value_has_secret(const char *text);
 /* True when a variable or key of this name holds a secret by its name. */

@@ -92,7 +92,7 @@ static void unknown_key(struct loader *l, const struct obj_row *obj, const struc
 		names[i] = obj->keys[i].key;
 	const char *key = x->key->text;
 	if (x->kind == NODE_SCALAR && value_is_secret_name(key, x->key->len) && !plan_is_secret_ref(x->text)) {
-		bad(l, x->key->at, "name the secret: file:/PATH, env:NAME or systemd-credential:NAME", "%s: a secret does not belong in a plan (key '%.60s')", place_name(where), key);
+		diag_secret(l, x->key->at, "%s: a secret does not belong in a plan (key '%.60s')", place_name(where), key);
 		return;
 	}
 	bad(l, x->key->at, diag_near(l, key, names), "unknown key '%.60s' in %s", key, place_name(where));
@@ -163,8 +163,7 @@ static void add_source_plan(struct loader *l, const struct node *root)
 	l->plan->n_sources = 1;
 	l->plan->name = s->name;
 	places_sort(l->arena);
-	if (l->diags->n_errors == 0)
-		validate_source(l, s, "");
+	validate_source(l, s, "");
 }
 
 static void load_tree(struct loader *l, bool source_only)
@@ -190,7 +189,12 @@ static int summary(const struct plan_diags *d, struct err *err)
 	char more[48] = "";
 	if (d->n_errors > 1)
 		snprintf(more, sizeof(more), " (and %zu more)", d->n_errors - 1);
-	err_set(err, ERR_USAGE, "%s:%d:%d: %s%s", d->file, x->at.line, x->at.col, x->message, more);
+	char place[32] = "";
+	if (x->at.line)
+		snprintf(place, sizeof(place), "%d:%d:", x->at.line, x->at.col);
+	err_set(err, ERR_USAGE, "%s:%s %s%s", d->file, place, x->message, more);
+	if (!err)
+		return -ERR_USAGE;
 	return x->hint ? err_hint(err, "%s", x->hint) : -ERR_USAGE;
 }
 
@@ -206,7 +210,7 @@ static int load_bytes(const char *name, const void *p, size_t n, bool source_onl
 	sha256_of(p, n, plan->digest);
 	struct loader l = {plan, arena, diags, n ? p : "", n};
 	load_tree(&l, source_only);
-	diags_sort(diags);
+	diags_finish(diags);
 	if (diags->n_errors)
 		return summary(diags, err);
 	*ret = TAKE(plan);

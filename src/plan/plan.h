@@ -347,7 +347,8 @@ struct plan_diag {
 	enum plan_severity severity;
 	char *message; /* "unknown key 'rtoo' in targets" */
 	char *hint;    /* "did you mean 'rto'?", or NULL */
-	char *text;    /* the line of the file it points into, without its end; NULL when there is none */
+	char *text;    /* the line of the file it points into, without its end; NULL when there is none or it holds a secret */
+	bool secret;   /* it is about a secret in the file */
 };
 /* Sorted by place. Heap memory of its own, so that it outlives the plan. */
 struct plan_diags {

@@ -53,6 +53,7 @@ static const char *const type_names[] = {
 	[T_HTTP] = "http URL", [T_PING] = "URL or secret reference", [T_ADDRESS] = "host:port", [T_SECRET] = "secret reference", [T_ZONE] = "time zone",
 	[T_WORD] = "word", [T_ENUM] = "word", [T_BOOL] = "true or false", [T_INT] = "whole number", [T_REAL] = "number", [T_DURATION] = "duration",
 	[T_SIZE] = "size", [T_RATE] = "size per second", [T_DATE] = "date", [T_WINDOW] = "hours of the day", [T_CRON] = "calendar rule",
+	[T_REL] = "relative path", [T_PATTERN] = "pattern", [T_EMAIL] = "mail address", [T_ARG] = "argument",
 	[T_TEXTS] = "list of texts", [T_IDS] = "list of ids", [T_ABSS] = "list of absolute paths", [T_RELS] = "list of relative paths",
 	[T_PATTERNS] = "list of patterns", [T_NAMES] = "list of file names", [T_WORDS] = "list of words", [T_CATALOGUES] = "list of catalogue ids",
 	[T_EMAILS] = "list of mail addresses", [T_PINGS] = "list of URLs or secret references", [T_ARGV] = "argument vector",

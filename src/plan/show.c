@@ -171,13 +171,16 @@ static json_t *value_json(const struct key_row *row, const unsigned char *object
 	}
 }
 
-/* Keys that a step or check of another kind does not have are left out, though they have a default. */
+/* Keys that a source, step or check of another kind does not have are left out, though they have a default. */
 static bool applies(const struct key_row *row, const unsigned char *object)
 {
+	if (row->obj == OBJ_source && ((const struct plan_source *)(const void *)object)->command.n)
+		return row->off != offsetof(struct plan_source, exclude_caches) && row->off != offsetof(struct plan_source, one_file_system);
 	if (row->obj == OBJ_step) {
 		const struct plan_step *s = (const struct plan_step *)(const void *)object;
-		bool dir = s->restore && s->to;
-		return dir || (row->off != offsetof(struct plan_step, strip) && row->off != offsetof(struct plan_step, metadata));
+		if (row->off == offsetof(struct plan_step, strip))
+			return s->strip > 0;
+		return (s->restore && s->to) || row->off != offsetof(struct plan_step, metadata);
 	}
 	if (row->obj == OBJ_check && row->off == offsetof(struct plan_check, expect))
 		return ((const struct plan_check *)(const void *)object)->kind == PLAN_CHECK_HTTP;

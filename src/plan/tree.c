@@ -18,7 +18,7 @@ struct builder {
 	struct level stack[PLAN_DEPTH_MAX];
 	size_t depth;
 	struct node *root;
-	bool began; /* a document has begun */
+	int documents;
 	bool failed;
 };
 
@@ -86,6 +86,8 @@ static struct node *add(struct builder *b, enum node_kind kind, struct fy_token 
 		const struct level *top = &b->stack[b->depth - 1];
 		n->at = top->key ? top->key->at : top->node->at;
 	}
+	if (b->documents > 1)
+		fail(b, n->at, "one plan a file", "a second document");
 	attach(b, n);
 	return n;
 }
@@ -122,7 +124,7 @@ static void scalar(struct builder *b, struct fy_token *t)
 	}
 	enum fy_scalar_style style = t ? fy_scalar_token_get_style(t) : FYSS_PLAIN;
 	n->plain = style == FYSS_PLAIN;
-	n->text_skip = style == FYSS_SINGLE_QUOTED || style == FYSS_DOUBLE_QUOTED;
+	n->on_line = style == FYSS_PLAIN || style == FYSS_SINGLE_QUOTED || style == FYSS_DOUBLE_QUOTED;
 	n->text = arena_strn(b->l->arena, s, len);
 	n->len = len;
 	if (n->plain && strcmp(n->text, "<<") == 0)
@@ -141,9 +143,7 @@ static void take(struct builder *b, struct fy_event *e)
 {
 	switch (e->type) {
 	case FYET_DOCUMENT_START:
-		if (b->began)
-			fail(b, place_of(e->document_start.document_start), "one plan a file", "a second document");
-		b->began = true;
+		b->documents++;
 		break;
 	case FYET_ALIAS:
 		fail(b, place_of(e->alias.anchor), "write the value out", "aliases are not allowed in a plan");
@@ -180,8 +180,9 @@ static void syntax_error(struct builder *b, struct fy_diag *diag)
 		}
 	}
 	struct plan_place at = {1, 1};
-	if (e && e->line >= 0)
-		at = (struct plan_place){e->line + 1, e->column + 1};
+	/* Unlike marks, places of diagnostics count from 1. */
+	if (e && e->line > 0 && e->column > 0)
+		at = (struct plan_place){e->line, e->column};
 	char msg[256];
 	snprintf(msg, sizeof(msg), "not YAML: %s", e ? e->msg : "the text cannot be read");
 	fail(b, at, NULL, msg);

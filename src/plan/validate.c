@@ -34,9 +34,10 @@ void validate_source(struct loader *l, const struct plan_source *s, const char *
 {
 	const char *name = where[0] ? where : "the source";
 	bool paths = given(l, where, "paths"), command = given(l, where, "command"), follow = given(l, where, "follow");
-	if (paths + command + follow != 1)
+	/* Without a name it is not a source at all, which has been said. */
+	if (given(l, where, "name") && paths + command + follow != 1)
 		bad(l, s->at, "give exactly one of paths, command and follow", "%s: %s to copy", name, paths + command + follow ? "more than one thing" : "nothing");
-	if (paths && s->paths.n == 0)
+	if (s->paths.at.line && s->paths.n == 0)
 		bad(l, s->paths.at, NULL, "%s.paths is empty", name);
 	static const char *const walk_only[] = {"exclude", "exclude_from", "exclude_if_present", "exclude_caches", "one_file_system"};
 	for (size_t i = 0; i < ARRAY_LEN(walk_only); i++)
@@ -86,7 +87,7 @@ static void validate_site(struct loader *l, const struct plan *p, size_t i)
 	bool ssh = str_starts(s->url, "ssh://") || str_starts(s->url, "sftp://");
 	only_with(l, where, "identity", ssh, "an ssh:// or sftp:// URL");
 	only_with(l, where, "known_hosts", ssh, "an ssh:// or sftp:// URL");
-	if ((s->access_key == NULL) != (s->secret_key == NULL))
+	if (given(l, where, "access_key") != given(l, where, "secret_key"))
 		bad(l, s->at, NULL, "%s: access_key and secret_key go together", where);
 }
 
@@ -115,7 +116,7 @@ static void check_needs(struct loader *l, const struct plan_recovery *r, const s
 	for (size_t i = 0; i < needs->n; i++) {
 		if (str_eq(needs->v[i], self))
 			bad(l, needs->at, NULL, "%s.needs: '%s' needs itself", where, self);
-		else if (step_index(r, needs->v[i]) == r->n_steps)
+		else if (step_index(r, needs->v[i]) == r->n_steps && step_index(r, NULL) == r->n_steps)
 			bad(l, needs->at, nearest_step(l, r, needs->v[i]), "%s.needs: there is no step '%s'", where, needs->v[i]);
 	}
 }
@@ -151,11 +152,12 @@ static void validate_step(struct loader *l, const struct plan_recovery *r, size_
 	only_with(l, where, "cwd", run || pipe, "run or pipe_to");
 	check_source_ref(l, s->restore, where, "restore", s->at);
 	const struct plan_source *src = s->restore ? plan_source(l->plan, s->restore) : NULL;
-	if (src && src->command.n == 0 && pipe)
+	bool dump = src && given(l, arena_fmt(l->arena, "sources[%zu]", (size_t)(src - l->plan->sources)), "command");
+	if (src && !dump && pipe && !to)
 		bad(l, at_key(l, where, "pipe_to", s->at), NULL, "%s.pipe_to: '%s' is a tree of files; only the copy of a command can be piped", where, src->name);
-	if (src && src->command.n == 0)
+	if (src && !dump)
 		only_with(l, where, "as", false, "the copy of a command");
-	if (src && src->command.n > 0) {
+	if (dump) {
 		only_with(l, where, "strip", false, "the copy of paths");
 		only_with(l, where, "paths", false, "the copy of paths");
 	}
@@ -268,7 +270,7 @@ static void validate_check(struct loader *l, const struct plan_recovery *r, size
 	check_keys(l, c, where);
 	bool restored = false;
 	for (size_t k = 0; k < r->n_steps; k++)
-		restored = restored || (str_eq(r->steps[k].restore, c->of) && r->steps[k].to);
+		restored = restored || (str_eq(r->steps[k].restore, c->of) && given(l, arena_fmt(l->arena, "recovery.steps[%zu]", k), "to"));
 	if (c->kind == PLAN_CHECK_MANIFEST && c->of && plan_source(l->plan, c->of) && !restored)
 		bad(l, at_key(l, where, "of", c->at), NULL, "%s: no step restores '%s' to a directory", where, c->of);
 }

@@ -11,17 +11,9 @@
 
 #define YEAR_MS (365ll * 86400 * 1000)
 #define DURATION_MAX_MS (200 * YEAR_MS)
-#define SECRET_HINT "name the secret: file:/PATH, env:NAME or systemd-credential:NAME"
-
-/* What a value is parsed for. */
-struct ctx {
-	struct loader *l;
-	const struct key_row *row;
-	const char *where;
-};
 
 /* A value as it is shown in messages: clipped, since it may be long. */
-static const char *shown(const struct ctx *c, const struct node *n)
+const char *value_shown(const struct value_ctx *c, const struct node *n)
 {
 	size_t len = MIN(n->len, (size_t)60);
 	while (len > 0 && len < n->len && ((unsigned char)n->text[len] & 0xc0) == 0x80)
@@ -29,9 +21,16 @@ static const char *shown(const struct ctx *c, const struct node *n)
 	return arena_fmt(c->l->arena, "'%.*s%s'", (int)len, n->text, len < n->len ? "..." : "");
 }
 
-static bool wrong(const struct ctx *c, const struct node *n, const char *what, const char *hint)
+const char *value_expected(const struct value_ctx *c, enum value_type type)
 {
-	bad(c->l, n->at, hint, "%s: %s is not %s", c->where, shown(c, n), what);
+	const char *name = schema_type_name(type);
+	bool vowel = strchr("aeio", name[0]) || type == T_HTTP;
+	return arena_fmt(c->l->arena, "%s %s", vowel ? "an" : "a", name);
+}
+
+static bool wrong(const struct value_ctx *c, const struct node *n, const char *what, const char *hint)
+{
+	bad(c->l, n->at, hint, "%s: %s is not %s", c->where, value_shown(c, n), what);
 	return false;
 }
 
@@ -103,14 +102,14 @@ static bool put_str(void *dest, const char *s)
 	return true;
 }
 
-static bool load_abs(const struct ctx *c, const struct node *n, void *dest)
+static bool load_abs(const struct value_ctx *c, const struct node *n, void *dest)
 {
 	if (n->text[0] != '/')
 		return wrong(c, n, "an absolute path", NULL);
 	return clean_path(n->text) ? put_str(dest, n->text) : wrong(c, n, "a clean path", "without '.', '..' and empty parts");
 }
 
-static bool load_work(const struct ctx *c, const struct node *n, void *dest)
+static bool load_work(const struct value_ctx *c, const struct node *n, void *dest)
 {
 	const char *s = n->text;
 	if (str_starts(s, "${work}") && (s[7] == '/' || !s[7]))
@@ -122,14 +121,14 @@ static bool load_work(const struct ctx *c, const struct node *n, void *dest)
 	return !*s || clean_path(s) ? put_str(dest, n->text) : wrong(c, n, "a clean path", "without '.', '..' and empty parts");
 }
 
-static bool load_rel(const struct ctx *c, const struct node *n, void *dest)
+static bool load_rel(const struct value_ctx *c, const struct node *n, void *dest)
 {
 	if (n->text[0] == '/')
 		return wrong(c, n, "a path inside a copy", "leave the leading slash out");
 	return clean_path(n->text) ? put_str(dest, n->text) : wrong(c, n, "a clean path", "without '.', '..' and empty parts");
 }
 
-static bool load_name(const struct ctx *c, const struct node *n, void *dest)
+static bool load_name(const struct value_ctx *c, const struct node *n, void *dest)
 {
 	if (!clean_path(n->text) || strchr(n->text, '/') || n->len > 255)
 		return wrong(c, n, "a file name", "one part of a path, without '/'");
@@ -164,7 +163,7 @@ static bool good_authority(const char *s, size_t len)
 	return digits > 0 && port >= 1 && port <= 65535;
 }
 
-static bool load_host(const struct ctx *c, const struct node *n, void *dest)
+static bool load_host(const struct value_ctx *c, const struct node *n, void *dest)
 {
 	const char *s = n->text;
 	if (str_eq(s, "local") || (str_starts(s, "ssh://") && good_authority(s + 6, strlen(s + 6))))
@@ -172,7 +171,7 @@ static bool load_host(const struct ctx *c, const struct node *n, void *dest)
 	return wrong(c, n, "a host", "local, or ssh://user@host[:port]");
 }
 
-static bool load_url(const struct ctx *c, const struct node *n, void *dest)
+static bool load_url(const struct value_ctx *c, const struct node *n, void *dest)
 {
 	const char *s = n->text;
 	if (has_newline(s) || strchr(s, ' '))
@@ -191,7 +190,7 @@ static bool load_url(const struct ctx *c, const struct node *n, void *dest)
 	return wrong(c, n, "a URL of a site", "file:///dir, sftp://, ssh:// or s3://");
 }
 
-static bool load_http(const struct ctx *c, const struct node *n, void *dest, bool https_only)
+static bool load_http(const struct value_ctx *c, const struct node *n, void *dest, bool https_only)
 {
 	const char *s = n->text;
 	size_t skip = str_starts(s, "https://") ? 8 : !https_only && str_starts(s, "http://") ? 7 : 0;
@@ -200,12 +199,12 @@ static bool load_http(const struct ctx *c, const struct node *n, void *dest, boo
 	return put_str(dest, s);
 }
 
-static bool load_ping(const struct ctx *c, const struct node *n, void *dest)
+static bool load_ping(const struct value_ctx *c, const struct node *n, void *dest)
 {
 	return plan_is_secret_ref(n->text) ? put_str(dest, n->text) : load_http(c, n, dest, true);
 }
 
-static bool load_address(const struct ctx *c, const struct node *n, void *dest)
+static bool load_address(const struct value_ctx *c, const struct node *n, void *dest)
 {
 	const char *colon = strrchr(n->text, ':');
 	if (!colon || strchr(n->text, '@') || colon[1] == ']' || strchr(colon, ']') || !good_authority(n->text, n->len))
@@ -213,16 +212,16 @@ static bool load_address(const struct ctx *c, const struct node *n, void *dest)
 	return put_str(dest, n->text);
 }
 
-static bool load_secret(const struct ctx *c, const struct node *n, void *dest)
+static bool load_secret(const struct value_ctx *c, const struct node *n, void *dest)
 {
 	if (plan_is_secret_ref(n->text))
 		return put_str(dest, n->text);
 	/* The value may be the secret itself, so it is not repeated. */
-	bad(c->l, n->at, SECRET_HINT, "%s: a secret does not belong in a plan", c->where);
+	diag_secret(c->l, n->at, "%s: a secret does not belong in a plan", c->where);
 	return false;
 }
 
-static bool load_email(const struct ctx *c, const struct node *n, void *dest)
+static bool load_email(const struct value_ctx *c, const struct node *n, void *dest)
 {
 	const char *at = strchr(n->text, '@');
 	if (!at || at == n->text || !at[1] || strchr(at + 1, '@') || n->text[0] == '-' || strpbrk(n->text, " \t\n,;<>\"'\\"))
@@ -230,19 +229,19 @@ static bool load_email(const struct ctx *c, const struct node *n, void *dest)
 	return put_str(dest, n->text);
 }
 
-static bool load_zone(const struct ctx *c, const struct node *n, void *dest)
+static bool load_zone(const struct value_ctx *c, const struct node *n, void *dest)
 {
 	CLEAN(tz_free_ptr) struct tz *tz = NULL;
 	struct err e = ERR_INIT;
 	return !tz_load(n->text, &tz, &e) ? put_str(dest, n->text) : wrong(c, n, "a time zone", "an IANA name such as Europe/Berlin");
 }
 
-static bool load_id(const struct ctx *c, const struct node *n, void *dest)
+static bool load_id(const struct value_ctx *c, const struct node *n, void *dest)
 {
 	return str_is_id(n->text) ? put_str(dest, n->text) : wrong(c, n, "an id", "lower-case letters, digits and '-' inside, at most 63");
 }
 
-static int word_index(const struct ctx *c, const struct node *n)
+static int word_index(const struct value_ctx *c, const struct node *n)
 {
 	int i = allowed_index(c->row->allowed, n->text, n->len);
 	if (i >= 0)
@@ -255,18 +254,18 @@ static int word_index(const struct ctx *c, const struct node *n)
 		used += (size_t)snprintf(list + used, sizeof(list) - used, "%s%s", w ? ", " : "", words[w]);
 		BUG_ON(used >= sizeof(list));
 	}
-	bad(c->l, n->at, diag_near(c->l, n->text, names), "%s: %s is not one of %s", c->where, shown(c, n), list);
+	bad(c->l, n->at, diag_near(c->l, n->text, names), "%s: %s is not one of %s", c->where, value_shown(c, n), list);
 	return -1;
 }
 
-static bool load_enum(const struct ctx *c, const struct node *n, void *dest)
+static bool load_enum(const struct value_ctx *c, const struct node *n, void *dest)
 {
 	int i = word_index(c, n);
 	memcpy(dest, &i, sizeof(i)); /* an enum is as wide as an int here */
 	return i >= 0;
 }
 
-static bool load_bool(const struct ctx *c, const struct node *n, void *dest)
+static bool load_bool(const struct value_ctx *c, const struct node *n, void *dest)
 {
 	bool v = str_eq(n->text, "true");
 	if (!n->plain || (!v && !str_eq(n->text, "false")))
@@ -275,7 +274,7 @@ static bool load_bool(const struct ctx *c, const struct node *n, void *dest)
 	return true;
 }
 
-static bool load_int(const struct ctx *c, const struct node *n, void *dest)
+static bool load_int(const struct value_ctx *c, const struct node *n, void *dest)
 {
 	int64_t lo, hi;
 	allowed_range(c->row->allowed, &lo, &hi);
@@ -286,7 +285,7 @@ static bool load_int(const struct ctx *c, const struct node *n, void *dest)
 	if (!n->plain || !digits || !end || *end)
 		return wrong(c, n, "a whole number", n->plain ? NULL : "leave the quotes out");
 	if (errno || v < lo || v > hi) {
-		bad(c->l, n->at, NULL, "%s: %s is not within %lld and %lld", c->where, shown(c, n), (long long)lo, (long long)hi);
+		bad(c->l, n->at, NULL, "%s: %s is not within %lld and %lld", c->where, value_shown(c, n), (long long)lo, (long long)hi);
 		return false;
 	}
 	int64_t out = v;
@@ -294,7 +293,7 @@ static bool load_int(const struct ctx *c, const struct node *n, void *dest)
 	return true;
 }
 
-static bool load_real(const struct ctx *c, const struct node *n, void *dest)
+static bool load_real(const struct value_ctx *c, const struct node *n, void *dest)
 {
 	int64_t lo, hi;
 	allowed_range(c->row->allowed, &lo, &hi);
@@ -304,14 +303,14 @@ static bool load_real(const struct ctx *c, const struct node *n, void *dest)
 	if (!n->plain || !digits || *end)
 		return wrong(c, n, "a number", n->plain ? NULL : "leave the quotes out");
 	if (!(v >= (double)lo && v <= (double)hi)) {
-		bad(c->l, n->at, NULL, "%s: %s is not within %lld and %lld", c->where, shown(c, n), (long long)lo, (long long)hi);
+		bad(c->l, n->at, NULL, "%s: %s is not within %lld and %lld", c->where, value_shown(c, n), (long long)lo, (long long)hi);
 		return false;
 	}
 	memcpy(dest, &v, sizeof(v));
 	return true;
 }
 
-static bool load_duration(const struct ctx *c, const struct node *n, void *dest)
+static bool load_duration(const struct value_ctx *c, const struct node *n, void *dest)
 {
 	int64_t ms = 0;
 	if (!str_duration(n->text, &ms)) {
@@ -326,7 +325,7 @@ static bool load_duration(const struct ctx *c, const struct node *n, void *dest)
 	return true;
 }
 
-static bool load_size(const struct ctx *c, const struct node *n, void *dest, bool rate)
+static bool load_size(const struct value_ctx *c, const struct node *n, void *dest, bool rate)
 {
 	uint64_t v = 0;
 	char text[40];
@@ -340,7 +339,7 @@ static bool load_size(const struct ctx *c, const struct node *n, void *dest, boo
 	return true;
 }
 
-static bool load_date(const struct ctx *c, const struct node *n, void *dest)
+static bool load_date(const struct value_ctx *c, const struct node *n, void *dest)
 {
 	int64_t ns = 0;
 	if (!clock_parse(n->text, &ns) || ns <= 0)
@@ -349,7 +348,7 @@ static bool load_date(const struct ctx *c, const struct node *n, void *dest)
 	return true;
 }
 
-static bool load_window(const struct ctx *c, const struct node *n, void *dest)
+static bool load_window(const struct value_ctx *c, const struct node *n, void *dest)
 {
 	unsigned v[4] = {0};
 	const char *s = n->text;
@@ -367,25 +366,33 @@ static bool load_window(const struct ctx *c, const struct node *n, void *dest)
 	return true;
 }
 
-static bool load_cron(const struct ctx *c, const struct node *n, void *dest)
+static bool load_cron(const struct value_ctx *c, const struct node *n, void *dest)
 {
 	struct plan_cron v = {.at = n->at, .text = n->text};
 	struct err e = ERR_INIT;
 	size_t col = 0;
 	if (cron_parse(n->text, &v.rule, &col, &e)) {
 		struct plan_place at = n->at;
-		at.col += (int)(n->text_skip + col);
-		bad(c->l, n->plain || n->text_skip ? at : n->at, e.hint[0] ? e.hint : NULL, "%s: %s", c->where, e.msg);
+		at.col += (int)col;
+		bad(c->l, n->on_line ? at : n->at, e.hint[0] ? e.hint : NULL, "%s: %s", c->where, e.msg);
 		return false;
 	}
 	memcpy(dest, &v, sizeof(v));
 	return true;
 }
 
-static bool load_scalar(const struct ctx *c, enum value_type type, const struct node *n, void *dest)
+static bool load_arg(const struct value_ctx *c, const struct node *n, void *dest)
+{
+	if (!arg_has_secret(n->text))
+		return put_str(dest, n->text);
+	diag_secret(c->l, n->at, "%s: a secret does not belong in a command line", c->where);
+	return false;
+}
+
+bool value_scalar(const struct value_ctx *c, enum value_type type, const struct node *n, void *dest)
 {
 	if (n->kind != NODE_SCALAR) {
-		bad(c->l, n->at, NULL, "%s: expected a %s, found a %s", c->where, schema_type_name(type), n->kind == NODE_MAP ? "mapping" : "list");
+		bad(c->l, n->at, NULL, "%s: expected %s, found a %s", c->where, value_expected(c, type), n->kind == NODE_MAP ? "mapping" : "list");
 		return false;
 	}
 	if (n->plain && (n->len == 0 || str_eq(n->text, "null") || str_eq(n->text, "~"))) {
@@ -393,7 +400,7 @@ static bool load_scalar(const struct ctx *c, enum value_type type, const struct 
 		return false;
 	}
 	if (value_has_secret(n->text)) {
-		bad(c->l, n->at, SECRET_HINT, "%s: a secret does not belong in a plan", c->where);
+		diag_secret(c->l, n->at, "%s: a secret does not belong in a plan", c->where);
 		return false;
 	}
 	switch (type) {
@@ -442,176 +449,21 @@ static bool load_scalar(const struct ctx *c, enum value_type type, const struct 
 		return load_window(c, n, dest);
 	case T_CRON:
 		return load_cron(c, n, dest);
+	case T_REL:
+		return load_rel(c, n, dest);
+	case T_EMAIL:
+		return load_email(c, n, dest);
+	case T_PATTERN:
+		return !has_newline(n->text) && n->len ? put_str(dest, n->text) : wrong(c, n, "a pattern", n->len ? "it has a line break" : "it is empty");
+	case T_ARG:
+		return load_arg(c, n, dest);
 	default:
 		BUG("not a scalar type: %d", (int)type);
 	}
 }
 
-/* --- lists --- */
-
-enum element { EL_ARG = -1, EL_RELATIVE = -2, EL_PATTERN = -3, EL_EMAIL = -4 };
-
-static int element_of(enum value_type t)
-{
-	switch (t) {
-	case T_TEXTS:
-	case T_CATALOGUES:
-		return T_TEXT;
-	case T_IDS:
-		return T_ID;
-	case T_ABSS:
-		return T_ABS;
-	case T_NAMES:
-		return T_NAME;
-	case T_WORDS:
-		return T_WORD;
-	case T_PINGS:
-		return T_PING;
-	case T_RELS:
-		return EL_RELATIVE;
-	case T_PATTERNS:
-		return EL_PATTERN;
-	case T_EMAILS:
-		return EL_EMAIL;
-	default:
-		return EL_ARG;
-	}
-}
-
-/* Kinds of element that have no key of their own; an empty argument is legal when it is quoted. */
-static bool load_element(const struct ctx *c, int el, const struct node *n, const char **ret)
-{
-	if (el >= 0)
-		return load_scalar(c, (enum value_type)el, n, ret);
-	if (el == EL_ARG && n->kind == NODE_SCALAR && n->len == 0 && !n->plain)
-		return put_str(ret, "");
-	if (!load_scalar(c, T_TEXT, n, ret))
-		return false;
-	if (el == EL_RELATIVE)
-		return load_rel(c, n, ret);
-	if (el == EL_EMAIL)
-		return load_email(c, n, ret);
-	if (el == EL_PATTERN)
-		return !has_newline(n->text) || wrong(c, n, "a pattern", "it has a line break");
-	if (arg_has_secret(n->text)) {
-		bad(c->l, n->at, SECRET_HINT ", and pass it by env", "%s: a secret does not belong in a command line", c->where);
-		return false;
-	}
-	return true;
-}
-
-static bool named_before(const char *const *v, size_t n, const char *s)
-{
-	for (size_t i = 0; i < n; i++) {
-		if (str_eq(v[i], s))
-			return true;
-	}
-	return false;
-}
-
-static bool load_list(const struct ctx *c, const struct node *n, void *dest)
-{
-	const char *what = schema_type_name(c->row->type);
-	if (n->kind != NODE_SEQ) {
-		const char *hint = c->row->type == T_ARGV || c->row->type == T_ARGVS ? "write [\"program\", \"argument\"]; there is no shell" : "write [one, two]";
-		bad(c->l, n->at, hint, "%s: expected a %s", c->where, c->row->type == T_ARGVS ? schema_type_name(T_ARGV) : what);
-		return false;
-	}
-	int el = element_of(c->row->type);
-	bool ok = true;
-	struct plan_list list = {.at = n->at};
-	const char **v = arena_array(c->l->arena, n->n + 1, sizeof(*v));
-	for (const struct node *x = n->first; x; x = x->next) {
-		const char *s = NULL;
-		if (!load_element(c, el, x, &s)) {
-			ok = false;
-			continue;
-		}
-		if (el != EL_ARG && named_before(v, list.n, s)) {
-			bad(c->l, x->at, NULL, "%s: %s is named twice", c->where, shown(c, x));
-			ok = false;
-		}
-		v[list.n++] = s;
-	}
-	list.v = v;
-	if (ok && el == EL_ARG && (list.n == 0 || !v[0][0])) {
-		bad(c->l, n->at, NULL, "%s: an argument vector begins with a program", c->where);
-		return false;
-	}
-	memcpy(dest, &list, sizeof(list));
-	return ok;
-}
-
-static bool load_argvs(const struct ctx *c, const struct node *n, void *dest)
-{
-	if (n->kind != NODE_SEQ) {
-		bad(c->l, n->at, "write [[\"program\", \"argument\"]]", "%s: expected a list of argument vectors", c->where);
-		return false;
-	}
-	struct plan_list *v = arena_array(c->l->arena, n->n + 1, sizeof(*v));
-	struct plan_lists out = {v, 0};
-	bool ok = true;
-	for (const struct node *x = n->first; x; x = x->next)
-		ok = load_list(c, x, &v[out.n++]) && ok;
-	memcpy(dest, &out, sizeof(out));
-	return ok;
-}
-
-static bool good_variable(const char *s)
-{
-	size_t n = strspn(s, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_");
-	return *s && !s[n] && !isdigit((unsigned char)*s);
-}
-
-static bool load_pair(const struct ctx *c, const struct node *x, const struct plan_pair *before, size_t n_before, struct plan_pair *ret)
-{
-	if (!good_variable(x->key->text)) {
-		bad(c->l, x->key->at, NULL, "%s: %s is not the name of a variable", c->where, shown(c, x->key));
-		return false;
-	}
-	*ret = (struct plan_pair){.at = x->key->at, .name = x->key->text, .value = ""};
-	for (size_t i = 0; i < n_before; i++) {
-		if (str_eq(before[i].name, ret->name)) {
-			bad(c->l, x->key->at, NULL, "%s: duplicate variable %s", c->where, shown(c, x->key));
-			return false;
-		}
-	}
-	if (x->kind == NODE_SCALAR && x->len == 0 && !x->plain)
-		return true;
-	if (!load_scalar(c, T_TEXT, x, &ret->value))
-		return false;
-	if (value_is_secret_name(ret->name, strlen(ret->name)) && !plan_is_secret_ref(ret->value)) {
-		bad(c->l, x->at, SECRET_HINT, "%s.%s: a secret does not belong in a plan", c->where, ret->name);
-		return false;
-	}
-	return true;
-}
-
-static bool load_env(const struct ctx *c, const struct node *n, void *dest)
-{
-	if (n->kind != NODE_MAP) {
-		bad(c->l, n->at, "write {NAME: value}", "%s: expected a mapping of variables", c->where);
-		return false;
-	}
-	struct plan_pair *v = arena_array(c->l->arena, n->n + 1, sizeof(*v));
-	struct plan_pairs out = {v, 0};
-	bool ok = true;
-	for (const struct node *x = n->first; x; x = x->next) {
-		if (load_pair(c, x, v, out.n, &v[out.n]))
-			out.n++;
-		else
-			ok = false;
-	}
-	memcpy(dest, &out, sizeof(out));
-	return ok;
-}
-
 bool value_load(struct loader *l, const struct key_row *row, const struct node *n, const char *where, void *dest)
 {
-	struct ctx c = {l, row, where};
-	if (row->type == T_ENV)
-		return load_env(&c, n, dest);
-	if (row->type == T_ARGVS)
-		return load_argvs(&c, n, dest);
-	return row->type >= T_TEXTS ? load_list(&c, n, dest) : load_scalar(&c, row->type, n, dest);
+	struct value_ctx c = {l, row, where};
+	return row->type >= T_TEXTS ? value_list(&c, n, dest) : value_scalar(&c, row->type, n, dest);
 }
