@@ -135,13 +135,61 @@ START_TEST(log_put_back_from_an_old_copy_is_a_fork_at_the_site)
 }
 END_TEST
 
+START_TEST(log_rewritten_behind_a_hint_is_a_fork)
+{
+	CLEAN(store_free_ptr) struct store *a = NULL;
+	CLEAN(buf_release) struct buf records = BUF_INIT(1 << 20), cps = BUF_INIT(1 << 20);
+	struct evidence_log *log = open_log();
+	CLEAN(free_ptr) char *records_path = in_log(log, "records"), *cps_path = in_log(log, "checkpoints");
+	CLEAN(free_ptr) char *state = in_log(log, "state.json");
+	struct evidence_site site;
+
+	ok(store_mem_open("north", &a, &err));
+	site.store = a;
+	ok(evidence_checkpoint(log, &err));
+	slurp(records_path, &records);
+	slurp(cps_path, &cps);
+	append(log, "backup", 1);
+	ok(evidence_checkpoint(log, &err));
+	ok(evidence_publish(log, &site, 1, 0, &err));
+	evidence_close(log);
+	/* The same number of records, signed again; what is known of the site is kept. */
+	spill(records_path, records.p, records.len);
+	spill(cps_path, cps.p, cps.len);
+	ck_assert_int_eq(unlink(state), 0);
+	log = open_log();
+	append(log, "backup", 2);
+	ok(evidence_checkpoint(log, &err));
+	fails(ERR_FORK, evidence_publish(log, &site, 1, 0, &err));
+	evidence_close(log);
+}
+END_TEST
+
+START_TEST(other_bytes_under_a_name_of_the_log_are_a_fork)
+{
+	CLEAN(store_free_ptr) struct store *a = NULL;
+	struct evidence_log *log = open_log();
+	struct evidence_site site;
+	char object[128];
+
+	ok(store_mem_open("north", &a, &err));
+	site.store = a;
+	snprintf(object, sizeof(object), "l/%s/records/%020d-%020d", evidence_log_id(log), 0, 0);
+	ok(store_put_bytes(a, object, "other\n", 6, &err));
+	ok(evidence_checkpoint(log, &err));
+	fails(ERR_FORK, evidence_publish(log, &site, 1, 0, &err));
+	ck_assert_int_eq(site.err.code, ERR_FORK);
+	ck_assert_uint_eq(site.size, 0);
+	evidence_close(log);
+}
+END_TEST
+
 START_TEST(lost_log_is_fetched_back_and_goes_on)
 {
 	CLEAN(store_free_ptr) struct store *a = NULL, *b = NULL;
 	struct evidence_log *log = open_log();
 	CLEAN(free_ptr)
-	char *sub = fs_join(dir, evidence_log_id(log)),
-	     *records = in_log(log, "records"), *cps = in_log(log, "checkpoints");
+	char *sub = fs_join(dir, evidence_log_id(log)), *records = in_log(log, "records");
 	CLEAN(buf_release) struct buf before = BUF_INIT(1 << 20), after = BUF_INIT(1 << 20);
 	struct evidence_site sites[2];
 	struct evidence_config c = {.dir = dir, .key_path = key};
@@ -270,6 +318,8 @@ int main(void)
 	tcase_add_test(t, wiped_site_gets_everything_again_whatever_the_hint_says);
 	tcase_add_test(t, failing_site_does_not_stop_the_others);
 	tcase_add_test(t, log_put_back_from_an_old_copy_is_a_fork_at_the_site);
+	tcase_add_test(t, log_rewritten_behind_a_hint_is_a_fork);
+	tcase_add_test(t, other_bytes_under_a_name_of_the_log_are_a_fork);
 	tcase_add_test(t, lost_log_is_fetched_back_and_goes_on);
 	tcase_add_test(t, lost_log_is_not_begun_anew_while_a_site_cannot_tell_how_far_it_went);
 	tcase_add_test(t, new_log_names_the_newest_checkpoint_of_the_logs_before_it);
