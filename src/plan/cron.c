@@ -16,11 +16,11 @@ struct field {
 	unsigned first;
 };
 static const struct field fields[5] = {
-	{"minute", 0, 59, NULL, 0},
-	{"hour", 0, 23, NULL, 0},
-	{"day of month", 1, 31, NULL, 0},
-	{"month", 1, 12, "janfebmaraprmayjunjulaugsepoctnovdec", 1},
-	{"day of week", 0, 7, "sunmontuewedthufrisat", 0},
+        {"minute", 0, 59, NULL, 0},
+        {"hour", 0, 23, NULL, 0},
+        {"day of month", 1, 31, NULL, 0},
+        {"month", 1, 12, "janfebmaraprmayjunjulaugsepoctnovdec", 1},
+        {"day of week", 0, 7, "sunmontuewedthufrisat", 0},
 };
 
 /* One number or name; moves *s behind it. */
@@ -114,8 +114,13 @@ static bool can_match(const struct cron *c)
 static const char *expand(const char *text)
 {
 	static const char *const names[][2] = {
-		{"@hourly", "0 * * * *"}, {"@daily", "0 0 * * *"}, {"@midnight", "0 0 * * *"}, {"@weekly", "0 0 * * 0"},
-		{"@monthly", "0 0 1 * *"}, {"@yearly", "0 0 1 1 *"}, {"@annually", "0 0 1 1 *"},
+	        {"@hourly", "0 * * * *"},
+	        {"@daily", "0 0 * * *"},
+	        {"@midnight", "0 0 * * *"},
+	        {"@weekly", "0 0 * * 0"},
+	        {"@monthly", "0 0 1 * *"},
+	        {"@yearly", "0 0 1 1 *"},
+	        {"@annually", "0 0 1 1 *"},
 	};
 	for (size_t i = 0; i < ARRAY_LEN(names); i++) {
 		if (str_eq(names[i][0], text))
@@ -155,7 +160,8 @@ int cron_parse(const char *text, struct cron *ret, size_t *ret_col, struct err *
 			return err ? err_hint(err, "minute hour day month weekday") : -ERR_USAGE;
 		}
 		if (!parse_field(&fields[i], s + col, n, &bits[i]))
-			return err_set(err, ERR_USAGE, "'%.*s' is not valid as %s of a calendar rule", (int)MIN(n, (size_t)40), s + col, fields[i].name);
+			return err_set(err, ERR_USAGE, "'%.*s' is not valid as %s of a calendar rule",
+			        (int)MIN(n, (size_t)40), s + col, fields[i].name);
 		ret->any_mday = ret->any_mday || (i == 2 && s[col] == '*');
 		ret->any_wday = ret->any_wday || (i == 4 && s[col] == '*');
 		col += n;
@@ -285,7 +291,8 @@ int64_t cron_next(const struct cron *rule, const struct tz *tz, int64_t after_ns
 	return t < 0 ? -1 : t * 1000000000;
 }
 
-int64_t *cron_between(const struct cron *rule, const struct tz *tz, int64_t after_ns, int64_t until_ns, size_t max, size_t *ret_n, bool *ret_more)
+int64_t *cron_between(const struct cron *rule, const struct tz *tz, int64_t after_ns, int64_t until_ns, size_t max,
+        size_t *ret_n, bool *ret_more)
 {
 	int64_t *v = NULL, t = after_ns;
 	size_t cap = 0;

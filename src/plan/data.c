@@ -7,7 +7,8 @@
 
 /* Files as they are, so that a catalogue or template is data to edit and not code. */
 #define FILE_IN(symbol, path)                                                                                          \
-	__asm__(".section .rodata\n.balign 1\n" #symbol ":\n.incbin \"" path "\"\n" #symbol "_end:\n.byte 0\n.previous\n");   \
+	__asm__(".section .rodata\n.balign 1\n" #symbol ":\n.incbin \"" path "\"\n" #symbol                            \
+	        "_end:\n.byte 0\n.previous\n");                                                                        \
 	extern const char symbol[], symbol##_end[];
 
 FILE_IN(holdfast_catalogue_311, "plans/catalogues/etsi-en-319401-3.1.1.json")
@@ -25,18 +26,18 @@ struct entry {
 	const char *name, *p, *end;
 };
 static const struct entry catalogues[] = {
-	{"etsi-en-319401-3.1.1", holdfast_catalogue_311, holdfast_catalogue_311_end},
-	{"etsi-en-319401-3.2.1", holdfast_catalogue_321, holdfast_catalogue_321_end},
-	{"cir-2024-2690", holdfast_catalogue_cir, holdfast_catalogue_cir_end},
-	{"dora", holdfast_catalogue_dora, holdfast_catalogue_dora_end},
-	{"iso-22301", holdfast_catalogue_iso, holdfast_catalogue_iso_end},
+        {"etsi-en-319401-3.1.1", holdfast_catalogue_311, holdfast_catalogue_311_end},
+        {"etsi-en-319401-3.2.1", holdfast_catalogue_321, holdfast_catalogue_321_end},
+        {"cir-2024-2690", holdfast_catalogue_cir, holdfast_catalogue_cir_end},
+        {"dora", holdfast_catalogue_dora, holdfast_catalogue_dora_end},
+        {"iso-22301", holdfast_catalogue_iso, holdfast_catalogue_iso_end},
 };
 static const struct entry templates[] = {
-	{"ca", holdfast_template_ca, holdfast_template_ca_end},
-	{"database", holdfast_template_database, holdfast_template_database_end},
-	{"files", holdfast_template_files, holdfast_template_files_end},
-	{"signature-service", holdfast_template_signature, holdfast_template_signature_end},
-	{"tsa", holdfast_template_tsa, holdfast_template_tsa_end},
+        {"ca", holdfast_template_ca, holdfast_template_ca_end},
+        {"database", holdfast_template_database, holdfast_template_database_end},
+        {"files", holdfast_template_files, holdfast_template_files_end},
+        {"signature-service", holdfast_template_signature, holdfast_template_signature_end},
+        {"tsa", holdfast_template_tsa, holdfast_template_tsa_end},
 };
 
 static bool blob_at(const struct entry *v, size_t n, size_t i, struct plan_blob *ret)

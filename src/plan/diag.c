@@ -55,7 +55,8 @@ void diag_secret(struct loader *l, struct plan_place at, const char *fmt, ...)
 {
 	va_list ap;
 	va_start(ap, fmt);
-	add(l, (struct plan_diag){.at = at, .severity = PLAN_ERROR, .secret = true}, "name the secret: file:/PATH, env:NAME or systemd-credential:NAME", fmt, ap);
+	add(l, (struct plan_diag){.at = at, .severity = PLAN_ERROR, .secret = true},
+	        "name the secret: file:/PATH, env:NAME or systemd-credential:NAME", fmt, ap);
 	va_end(ap);
 }
 
@@ -160,7 +161,8 @@ int plan_diags_print(const struct plan_diags *d, struct buf *out, struct err *er
 		rc = print_one(d, &d->v[i], out, err);
 	if (rc)
 		return rc;
-	return d->n_dropped ? buf_printf(out, err, "%s: %zu more not shown\n", d->file ? d->file : "plan", d->n_dropped) : 0;
+	return d->n_dropped ? buf_printf(out, err, "%s: %zu more not shown\n", d->file ? d->file : "plan", d->n_dropped)
+	                    : 0;
 }
 
 json_t *plan_diags_json(const struct plan_diags *d)
@@ -168,11 +170,12 @@ json_t *plan_diags_json(const struct plan_diags *d)
 	json_t *a = json_array();
 	for (size_t i = 0; i < d->n; i++) {
 		const struct plan_diag *x = &d->v[i];
-		json_t *o = json_pack("{s:s, s:i, s:i, s:s}", "file", d->file ? d->file : "plan", "line", x->at.line, "col", x->at.col,
-			"severity", x->severity == PLAN_ERROR ? "error" : "warning");
+		json_t *o = json_pack("{s:s, s:i, s:i, s:s}", "file", d->file ? d->file : "plan", "line", x->at.line,
+		        "col", x->at.col, "severity", x->severity == PLAN_ERROR ? "error" : "warning");
 		char msg[1024], hint[512];
 		json_object_set_new(o, "message", json_string(log_safe(msg, sizeof(msg), x->message)));
-		json_object_set_new(o, "hint", x->hint ? json_string(log_safe(hint, sizeof(hint), x->hint)) : json_null());
+		json_object_set_new(
+		        o, "hint", x->hint ? json_string(log_safe(hint, sizeof(hint), x->hint)) : json_null());
 		json_array_append_new(a, o);
 	}
 	return a;

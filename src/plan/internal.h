@@ -1,7 +1,8 @@
 /*
  * Inside the plan module: the arena, the tree that YAML becomes, the key table and the loader's state.
  *
- * A loader borrows the text it is given and owns nothing that outlives the call but the plan's arena and the diagnostics.
+ * A loader borrows the text it is given and owns nothing that outlives the call but the plan's arena and the
+ * diagnostics.
  */
 #ifndef PLAN_INTERNAL_H
 #define PLAN_INTERNAL_H
@@ -23,46 +24,46 @@ struct node {
 	struct plan_place at;
 	const char *text; /* scalar, NUL-terminated, without control characters but tab and newline */
 	size_t len;
-	bool plain;   /* scalar without quotes */
-	bool on_line; /* scalar whose text begins at `at`: no block */
-	struct node *key;   /* in a mapping: the key of this value */
+	bool plain;       /* scalar without quotes */
+	bool on_line;     /* scalar whose text begins at `at`: no block */
+	struct node *key; /* in a mapping: the key of this value */
 	struct node *first, *last, *next;
 	size_t n;
 };
 
 /* --- the key table --- */
 enum value_type {
-	T_TEXT,     /* any text */
-	T_ID,       /* [a-z0-9-] */
-	T_ABS,      /* absolute path */
-	T_WORK,     /* absolute path or ${work}/... */
-	T_NAME,     /* one path component */
-	T_HOST,     /* local or ssh:// */
-	T_URL,      /* of a site */
-	T_HTTP,     /* http or https URL */
-	T_PING,     /* https URL or secret reference */
-	T_ADDRESS,  /* host:port */
-	T_SECRET,   /* reference to a secret */
-	T_ZONE,     /* IANA time zone */
-	T_WORD,     /* one of `allowed`, kept as text */
-	T_ENUM,     /* one of `allowed`, kept as its index */
+	T_TEXT,    /* any text */
+	T_ID,      /* [a-z0-9-] */
+	T_ABS,     /* absolute path */
+	T_WORK,    /* absolute path or ${work}/... */
+	T_NAME,    /* one path component */
+	T_HOST,    /* local or ssh:// */
+	T_URL,     /* of a site */
+	T_HTTP,    /* http or https URL */
+	T_PING,    /* https URL or secret reference */
+	T_ADDRESS, /* host:port */
+	T_SECRET,  /* reference to a secret */
+	T_ZONE,    /* IANA time zone */
+	T_WORD,    /* one of `allowed`, kept as text */
+	T_ENUM,    /* one of `allowed`, kept as its index */
 	T_BOOL,
-	T_INT,      /* allowed: "MIN..MAX" */
-	T_REAL,     /* allowed: "MIN..MAX" */
+	T_INT,  /* allowed: "MIN..MAX" */
+	T_REAL, /* allowed: "MIN..MAX" */
 	T_DURATION,
 	T_SIZE,
-	T_RATE,     /* size a second */
+	T_RATE, /* size a second */
 	T_DATE,
-	T_WINDOW,   /* "22:00-06:00" in two int64_t */
+	T_WINDOW, /* "22:00-06:00" in two int64_t */
 	T_CRON,
-	T_REL,      /* elements of lists only, these four */
+	T_REL, /* elements of lists only, these four */
 	T_PATTERN,
 	T_EMAIL,
 	T_ARG,
-	T_TEXTS,    /* lists, by element */
+	T_TEXTS, /* lists, by element */
 	T_IDS,
 	T_ABSS,
-	T_RELS,     /* paths inside a copy */
+	T_RELS, /* paths inside a copy */
 	T_PATTERNS,
 	T_NAMES,
 	T_WORDS,
@@ -122,13 +123,15 @@ struct loader {
 	size_t len;
 };
 /* Add a diagnostic at a place; hint may be NULL. */
-void diag_add(struct loader *l, enum plan_severity sev, struct plan_place at, const char *hint, const char *fmt, ...) HF_PRINTF(5, 6);
+void diag_add(struct loader *l, enum plan_severity sev, struct plan_place at, const char *hint, const char *fmt, ...)
+        HF_PRINTF(5, 6);
 #define bad(l, at, hint, ...) diag_add(l, PLAN_ERROR, at, hint, __VA_ARGS__)
 /* A secret was found: hint says how to name one, and the line is not shown, by this or any other diagnostic. */
 void diag_secret(struct loader *l, struct plan_place at, const char *fmt, ...) HF_PRINTF(3, 4);
 /* Sort by place, withhold lines that hold secrets. */
 void diags_finish(struct plan_diags *d);
-/* "did you mean 'x'?", or NULL. Also NULL once there are diagnostics enough: a hostile file must not buy work with them. */
+/* "did you mean 'x'?", or NULL. Also NULL once there are diagnostics enough: a hostile file must not buy work with
+ * them. */
 const char *diag_near(const struct loader *l, const char *text, const char *const *names);
 /* Text to tree. NULL with one diagnostic when it is not YAML as plans allow it. */
 struct node *tree_parse(struct loader *l);
@@ -181,6 +184,7 @@ struct lint_rule {
 const struct lint_rule *lint_rules_copies(size_t *ret_n);
 const struct lint_rule *lint_rules_people(size_t *ret_n);
 /* Set verdict and text of a finding; place is that of `key` where the file has it. */
-void judge(const struct lint *l, struct plan_finding *f, enum plan_verdict v, const char *key, const char *fmt, ...) HF_PRINTF(5, 6);
+void judge(const struct lint *l, struct plan_finding *f, enum plan_verdict v, const char *key, const char *fmt, ...)
+        HF_PRINTF(5, 6);
 
 #endif

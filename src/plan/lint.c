@@ -85,8 +85,7 @@ static void judge_requirement(const struct lint *l, json_t *req, size_t n_rules,
 	f->verdict = PLAN_NOT_APPLICABLE;
 	size_t i;
 	json_t *rule;
-	json_array_foreach(json_object_get(req, "rules"), i, rule)
-	{
+	json_array_foreach (json_object_get(req, "rules"), i, rule) {
 		const struct plan_finding *part = rule_finding(r, n_rules, json_string_value(rule));
 		BUG_ON(!part);
 		enum plan_verdict v = decide(f->verdict, part->verdict);
@@ -120,8 +119,7 @@ void plan_lint(const struct plan *p, const struct plan_facts *facts, struct plan
 		json_array_append_new(ret->catalogues, cat);
 		size_t k;
 		json_t *req;
-		json_array_foreach(json_object_get(cat, "requirements"), k, req)
-		{
+		json_array_foreach (json_object_get(cat, "requirements"), k, req) {
 			judge_requirement(&l, req, n_rules, ret);
 			ret->v[ret->n - 1].catalogue = json_string_value(json_object_get(cat, "id"));
 		}
@@ -149,8 +147,11 @@ json_t *plan_findings_json(const struct plan_findings *f)
 	json_t *a = json_array();
 	for (size_t i = 0; i < f->n; i++) {
 		const struct plan_finding *x = &f->v[i];
-		json_array_append_new(a, json_pack("{s:s, s:o, s:s, s:s, s:i, s:i, s:o, s:o}", "id", x->id, "catalogue", text_or_null(x->catalogue), "title", x->title, "verdict",
-			plan_verdict_name(x->verdict), "line", x->at.line, "col", x->at.col, "text", text_or_null(x->text), "rationale", text_or_null(x->rationale)));
+		json_array_append_new(
+		        a, json_pack("{s:s, s:o, s:s, s:s, s:i, s:i, s:o, s:o}", "id", x->id, "catalogue",
+		                   text_or_null(x->catalogue), "title", x->title, "verdict",
+		                   plan_verdict_name(x->verdict), "line", x->at.line, "col", x->at.col, "text",
+		                   text_or_null(x->text), "rationale", text_or_null(x->rationale)));
 	}
 	return a;
 }

@@ -29,7 +29,8 @@ static void set_default(struct loader *l, const struct key_row *row, const char 
 	bool is_list = row->type >= T_TEXTS;
 	for (size_t i = 0; is_list && allowed_word(row->dflt, i, word); i++) {
 		struct node *x = arena_alloc(l->arena, sizeof(*x));
-		*x = (struct node){.kind = NODE_SCALAR, .text = arena_strn(l->arena, word, strlen(word)), .len = strlen(word)};
+		*x = (struct node){
+		        .kind = NODE_SCALAR, .text = arena_strn(l->arena, word, strlen(word)), .len = strlen(word)};
 		if (list.last)
 			list.last->next = x;
 		else
@@ -41,9 +42,11 @@ static void set_default(struct loader *l, const struct key_row *row, const char 
 	BUG_ON(!value_load(l, row, is_list ? &list : &one, where, dest));
 }
 
-static void load_object(struct loader *l, enum obj_id id, const struct node *n, struct plan_place at, const char *where, void *dest);
+static void load_object(
+        struct loader *l, enum obj_id id, const struct node *n, struct plan_place at, const char *where, void *dest);
 
-static void load_objects(struct loader *l, const struct key_row *row, const struct node *n, const char *where, unsigned char *object)
+static void load_objects(
+        struct loader *l, const struct key_row *row, const struct node *n, const char *where, unsigned char *object)
 {
 	if (n->kind != NODE_SEQ) {
 		bad(l, n->at, NULL, "%s: expected a list of mappings", where);
@@ -61,7 +64,8 @@ static void load_objects(struct loader *l, const struct key_row *row, const stru
 	memcpy(object + row->n_off, &i, sizeof(i));
 }
 
-static void load_key(struct loader *l, const struct key_row *row, const struct node *n, const char *where, unsigned char *object)
+static void load_key(
+        struct loader *l, const struct key_row *row, const struct node *n, const char *where, unsigned char *object)
 {
 	if (row->type == T_OBJS) {
 		load_objects(l, row, n, where, object);
@@ -92,7 +96,8 @@ static void unknown_key(struct loader *l, const struct obj_row *obj, const struc
 		names[i] = obj->keys[i].key;
 	const char *key = x->key->text;
 	if (x->kind == NODE_SCALAR && value_is_secret_name(key, x->key->len) && !plan_is_secret_ref(x->text)) {
-		diag_secret(l, x->key->at, "%s: a secret does not belong in a plan (key '%.60s')", place_name(where), key);
+		diag_secret(
+		        l, x->key->at, "%s: a secret does not belong in a plan (key '%.60s')", place_name(where), key);
 		return;
 	}
 	bad(l, x->key->at, diag_near(l, key, names), "unknown key '%.60s' in %s", key, place_name(where));
@@ -107,7 +112,8 @@ static const struct key_row *find_key(const struct obj_row *obj, const char *key
 	return NULL;
 }
 
-static void fill_missing(struct loader *l, const struct key_row *row, struct plan_place at, const char *where, unsigned char *object)
+static void fill_missing(
+        struct loader *l, const struct key_row *row, struct plan_place at, const char *where, unsigned char *object)
 {
 	if (row->flags & REQ) {
 		bad(l, at, NULL, "missing key '%s' in %s", row->key, place_name(where));
@@ -120,7 +126,8 @@ static void fill_missing(struct loader *l, const struct key_row *row, struct pla
 	}
 }
 
-static void load_object(struct loader *l, enum obj_id id, const struct node *n, struct plan_place at, const char *where, void *dest)
+static void load_object(
+        struct loader *l, enum obj_id id, const struct node *n, struct plan_place at, const char *where, void *dest)
 {
 	struct obj_row obj = schema_obj(id);
 	memcpy(dest, &at, sizeof(at)); /* every object begins with its place */
@@ -142,7 +149,8 @@ static void load_object(struct loader *l, enum obj_id id, const struct node *n, 
 		size_t i = (size_t)(row - obj.keys);
 		const char *path = path_of(l, where, row->key);
 		if (given[i]) {
-			bad(l, x->key->at, NULL, "duplicate key '%s' in %s, first on line %d", row->key, place_name(where), given[i]->key->at.line);
+			bad(l, x->key->at, NULL, "duplicate key '%s' in %s, first on line %d", row->key,
+			        place_name(where), given[i]->key->at.line);
 			continue;
 		}
 		given[i] = x;
@@ -198,7 +206,8 @@ static int summary(const struct plan_diags *d, struct err *err)
 	return x->hint ? err_hint(err, "%s", x->hint) : -ERR_USAGE;
 }
 
-static int load_bytes(const char *name, const void *p, size_t n, bool source_only, struct plan **ret, struct plan_diags *diags, struct err *err)
+static int load_bytes(const char *name, const void *p, size_t n, bool source_only, struct plan **ret,
+        struct plan_diags *diags, struct err *err)
 {
 	*ret = NULL;
 	plan_diags_release(diags);
@@ -232,12 +241,14 @@ static int load_file(const char *path, bool source_only, struct plan **ret, stru
 	return rc ? rc : load_bytes(path, b.p, b.len, source_only, ret, diags, e);
 }
 
-int plan_load_bytes(const char *name, const void *p, size_t n, struct plan **ret, struct plan_diags *diags, struct err *err)
+int plan_load_bytes(
+        const char *name, const void *p, size_t n, struct plan **ret, struct plan_diags *diags, struct err *err)
 {
 	return load_bytes(name, p, n, false, ret, diags, err);
 }
 
-int plan_source_load_bytes(const char *name, const void *p, size_t n, struct plan **ret, struct plan_diags *diags, struct err *err)
+int plan_source_load_bytes(
+        const char *name, const void *p, size_t n, struct plan **ret, struct plan_diags *diags, struct err *err)
 {
 	return load_bytes(name, p, n, true, ret, diags, err);
 }

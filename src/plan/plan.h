@@ -7,12 +7,12 @@
  *   ... plan->sources[i].name ...
  *   plan_free(plan); plan_diags_release(&diags);
  *
- * A plan is read-only once loaded; everything it points to lives in its arena and goes with plan_free(). Plans are free of
- * globals, so any number may be used by any threads; one plan may be read by several threads.
- * Conventions of the model: a string that was not given is NULL; an object that was not given is a NULL pointer; a
- * duration (milliseconds) or number that was not given and has no default is -1; a size that was not given is 0; a list
- * that was not given has n == 0 and still a v that is NULL-terminated. Defaults of schema.def are already filled in.
- * The loader is total: any bytes end in a plan or in diagnostics, within bounded memory and time.
+ * A plan is read-only once loaded; everything it points to lives in its arena and goes with plan_free(). Plans are free
+ * of globals, so any number may be used by any threads; one plan may be read by several threads. Conventions of the
+ * model: a string that was not given is NULL; an object that was not given is a NULL pointer; a duration (milliseconds)
+ * or number that was not given and has no default is -1; a size that was not given is 0; a list that was not given has
+ * n == 0 and still a v that is NULL-terminated. Defaults of schema.def are already filled in. The loader is total: any
+ * bytes end in a plan or in diagnostics, within bounded memory and time.
  */
 #ifndef PLAN_PLAN_H
 #define PLAN_PLAN_H
@@ -52,7 +52,7 @@ struct cron {
 	uint64_t minute;
 	uint32_t hour, mday, month, wday;
 	bool any_mday, any_wday; /* begins with "*": a day must match both; when neither does, either is enough */
-	bool every_hour;         /* hour field admits all hours: the rule follows elapsed time, not the clock on the wall */
+	bool every_hour; /* hour field admits all hours: the rule follows elapsed time, not the clock on the wall */
 };
 struct plan_cron {
 	struct plan_place at;
@@ -89,14 +89,14 @@ enum plan_cut { PLAN_CUT_AUTO, PLAN_CUT_FIXED };
 struct plan_source {
 	struct plan_place at;
 	const char *name;
-	const char *host; /* "local" or "ssh://user@host[:port]" */
+	const char *host;         /* "local" or "ssh://user@host[:port]" */
 	struct plan_list paths;   /* absolute */
 	struct plan_list command; /* its standard output is the copy */
 	const char *follow;       /* spool directory shipped continuously */
 	struct plan_list holds;   /* among data, configuration, cloud-export, keys, logs: what an auditor asks for */
 	uint64_t min_size;        /* a smaller copy is a failure */
 	struct plan_list exclude, exclude_if_present; /* patterns; marker file names */
-	struct plan_list exclude_from; /* files of patterns, absolute */
+	struct plan_list exclude_from;                /* files of patterns, absolute */
 	bool exclude_caches, one_file_system;
 	struct plan_lists before, after; /* hooks; after runs whatever happened */
 	struct plan_pairs env;           /* of command and hooks; a value may be a secret reference */
@@ -108,8 +108,9 @@ struct plan_source {
 
 struct plan_bandwidth {
 	struct plan_place at;
-	uint64_t limit;            /* bytes a second, 0: none */
-	int64_t from_min, to_min;  /* window in local minutes of the day, from inclusive to exclusive, may wrap; -1: always */
+	uint64_t limit; /* bytes a second, 0: none */
+	int64_t from_min,
+	        to_min; /* window in local minutes of the day, from inclusive to exclusive, may wrap; -1: always */
 };
 struct plan_site {
 	struct plan_place at;
@@ -119,8 +120,8 @@ struct plan_site {
 	struct plan_geo *location;
 	int64_t immutable_ms; /* promised lock of each object, -1: none */
 	struct plan_bandwidth *bandwidth;
-	const char *identity, *known_hosts;     /* files for SSH, absolute */
-	const char *access_key, *secret_key;    /* secret references for S3 */
+	const char *identity, *known_hosts;      /* files for SSH, absolute */
+	const char *access_key, *secret_key;     /* secret references for S3 */
 	const char *region, *endpoint, *ca_file; /* S3 */
 };
 struct plan_copies {
@@ -237,17 +238,17 @@ struct plan_check {
 	struct plan_place at;
 	const char *id;
 	enum plan_check_kind kind;
-	const char *of;             /* manifest, freshness: name of a source */
-	int64_t max_age_ms;         /* freshness */
-	struct plan_list run;       /* command */
+	const char *of;               /* manifest, freshness: name of a source */
+	int64_t max_age_ms;           /* freshness */
+	struct plan_list run;         /* command */
 	struct plan_list left, right; /* compare: standard outputs that must be equal */
-	const char *url;            /* http */
-	int64_t expect;             /* http: status */
-	const char *contains;       /* http: text the body must contain, or NULL */
-	const char *ca_file;        /* http: trust anchor for https, or NULL */
-	const char *address;        /* tcp: host:port */
-	struct plan_pairs env;      /* command, compare */
-	struct plan_list needs;     /* ids of steps; empty: all steps */
+	const char *url;              /* http */
+	int64_t expect;               /* http: status */
+	const char *contains;         /* http: text the body must contain, or NULL */
+	const char *ca_file;          /* http: trust anchor for https, or NULL */
+	const char *address;          /* tcp: host:port */
+	struct plan_pairs env;        /* command, compare */
+	struct plan_list needs;       /* ids of steps; empty: all steps */
 	int64_t timeout_ms;
 };
 struct plan_recovery {
@@ -296,9 +297,9 @@ struct plan_notify {
 struct plan_policy { /* what a classification demands; judged by the linter */
 	struct plan_place at;
 	const char *class_name;
-	int64_t min_copies, min_distance_km, restore_quorum; /* -1: not demanded */
+	int64_t min_copies, min_distance_km, restore_quorum;              /* -1: not demanded */
 	int64_t max_rto_ms, max_rpo_ms, min_immutable_ms, drill_every_ms; /* -1: not demanded */
-	const char *custody; /* "host", "quorum" or NULL */
+	const char *custody;                                              /* "host", "quorum" or NULL */
 };
 struct plan_not_applicable {
 	struct plan_place at;
@@ -335,7 +336,7 @@ struct plan {
 	struct plan_not_applicable *not_applicable;
 	size_t n_not_applicable;
 
-	const char *file; /* name as given to the loader */
+	const char *file;                      /* name as given to the loader */
 	unsigned char digest[PLAN_DIGEST_LEN]; /* SHA-256 of the file's bytes */
 	struct plan_arena *arena;
 };
@@ -347,7 +348,8 @@ struct plan_diag {
 	enum plan_severity severity;
 	char *message; /* "unknown key 'rtoo' in targets" */
 	char *hint;    /* "did you mean 'rto'?", or NULL */
-	char *text;    /* the line of the file it points into, without its end; NULL when there is none or it holds a secret */
+	char *text;    /* the line of the file it points into, without its end; NULL when there is none or it holds a
+	                  secret */
 	bool secret;   /* it is about a secret in the file */
 };
 /* Sorted by place. Heap memory of its own, so that it outlives the plan. */
@@ -368,21 +370,24 @@ json_t *plan_diags_json(const struct plan_diags *d);
 
 /* --- loading --- */
 /*
- * Load a plan. 0 and *ret when nothing is wrong (diags may hold warnings); -ERR_USAGE with diags filled and *ret NULL when
- * the text is not a plan (err names the first place); other codes when the file cannot be read.
+ * Load a plan. 0 and *ret when nothing is wrong (diags may hold warnings); -ERR_USAGE with diags filled and *ret NULL
+ * when the text is not a plan (err names the first place); other codes when the file cannot be read.
  */
 int plan_load_file(const char *path, struct plan **ret, struct plan_diags *diags, struct err *err) HF_NODISCARD;
-int plan_load_bytes(const char *name, const void *p, size_t n, struct plan **ret, struct plan_diags *diags, struct err *err) HF_NODISCARD;
+int plan_load_bytes(const char *name, const void *p, size_t n, struct plan **ret, struct plan_diags *diags,
+        struct err *err) HF_NODISCARD;
 void plan_free(struct plan *p);
 void plan_free_ptr(struct plan **p); /* for CLEAN() */
 /* A file of one source's keys, as protected hosts keep it (sources.d/NAME.yaml): a plan with that one
  * source, where targets and copies are NULL and there is no site. */
 int plan_source_load_file(const char *path, struct plan **ret, struct plan_diags *diags, struct err *err) HF_NODISCARD;
-int plan_source_load_bytes(const char *name, const void *p, size_t n, struct plan **ret, struct plan_diags *diags, struct err *err) HF_NODISCARD;
+int plan_source_load_bytes(const char *name, const void *p, size_t n, struct plan **ret, struct plan_diags *diags,
+        struct err *err) HF_NODISCARD;
 
 /* Where a key stands: "sources[1].follow", "approvals.restore". False when the file does not have it. */
 bool plan_key_place(const struct plan *p, const char *key, struct plan_place *ret);
-/* Refuse a key that this build cannot serve: ERR_UNSUPPORTED "FILE:LINE:COL: KEY: MESSAGE". Returns -ERR_UNSUPPORTED. */
+/* Refuse a key that this build cannot serve: ERR_UNSUPPORTED "FILE:LINE:COL: KEY: MESSAGE". Returns -ERR_UNSUPPORTED.
+ */
 int plan_refuse(const struct plan *p, const char *key, const char *message, struct err *err);
 const struct plan_source *plan_source(const struct plan *p, const char *name);
 const struct plan_site *plan_site(const struct plan *p, const char *name);
@@ -399,7 +404,8 @@ json_t *plan_to_json(const struct plan *p);
 double plan_distance_km(const struct plan_geo *a, const struct plan_geo *b);
 
 /* --- calendar --- */
-/* Five fields (minute hour day month weekday; *, lists, ranges, steps, names of months and days, 7 is Sunday) or @hourly
+/* Five fields (minute hour day month weekday; *, lists, ranges, steps, names of months and days, 7 is Sunday) or
+ * @hourly
  * @daily @midnight @weekly @monthly @yearly @annually. On failure -ERR_USAGE, and *ret_col (may be NULL) is the 0-based
  * offset of the wrong field. A rule that can never match (30 February) is refused. */
 int cron_parse(const char *text, struct cron *ret, size_t *ret_col, struct err *err) HF_NODISCARD;
@@ -414,13 +420,15 @@ void tz_free_ptr(struct tz **tz); /* for CLEAN() */
 int32_t tz_offset(const struct tz *tz, int64_t utc_s);
 /*
  * First slot later than after_ns, in wall nanoseconds; -1 when there is none within nine years.
- * A slot in local time that the zone skips fires once, at the first minute that exists again; one that the zone repeats fires
- * the first time only. Rules whose hour field admits every hour follow elapsed time instead: they keep their pace through
- * both changes, so that a copy every 15 minutes stays one.
+ * A slot in local time that the zone skips fires once, at the first minute that exists again; one that the zone repeats
+ * fires the first time only. Rules whose hour field admits every hour follow elapsed time instead: they keep their pace
+ * through both changes, so that a copy every 15 minutes stays one.
  */
 int64_t cron_next(const struct cron *rule, const struct tz *tz, int64_t after_ns);
-/* Slots t with after_ns < t <= until_ns, ascending, newly allocated, at most max of them (*ret_more tells that there are more). */
-int64_t *cron_between(const struct cron *rule, const struct tz *tz, int64_t after_ns, int64_t until_ns, size_t max, size_t *ret_n, bool *ret_more);
+/* Slots t with after_ns < t <= until_ns, ascending, newly allocated, at most max of them (*ret_more tells that there
+ * are more). */
+int64_t *cron_between(const struct cron *rule, const struct tz *tz, int64_t after_ns, int64_t until_ns, size_t max,
+        size_t *ret_n, bool *ret_more);
 /* Longest time between neighbouring slots in the year after `from_ns`, in ms; -1 when there are fewer than two. */
 int64_t cron_longest_gap_ms(const struct cron *rule, const struct tz *tz, int64_t from_ns);
 
@@ -430,8 +438,8 @@ const char *plan_verdict_name(enum plan_verdict v); /* "met", "not_met", "not_ap
 /* What the caller knows beside the plan. */
 struct plan_facts {
 	int64_t now_ns;
-	uint64_t data_bytes;              /* size to restore, all sources together; UINT64_MAX: unknown */
-	int opening_key_on_controller;    /* 1, 0, -1: unknown */
+	uint64_t data_bytes;                /* size to restore, all sources together; UINT64_MAX: unknown */
+	int opening_key_on_controller;      /* 1, 0, -1: unknown */
 	const int64_t *probed_immutable_ms; /* one a site, -1: not probed, 0: no lock; NULL: nothing probed */
 };
 #define PLAN_FACTS_INIT                                                                                                \
@@ -443,9 +451,9 @@ struct plan_finding {
 	const char *catalogue; /* NULL for a rule */
 	const char *title;     /* borrowed for rules and requirements alike */
 	enum plan_verdict verdict;
-	struct plan_place at;  /* key it is about; line 0: a key that is missing */
-	char *text;            /* what was found: "2 copies, 2 wanted" */
-	char *rationale;       /* the written reason of not_applicable, or NULL */
+	struct plan_place at; /* key it is about; line 0: a key that is missing */
+	char *text;           /* what was found: "2 copies, 2 wanted" */
+	char *rationale;      /* the written reason of not_applicable, or NULL */
 };
 struct plan_findings {
 	struct plan_finding *v; /* rules first, then the requirements of each catalogue of the plan */
@@ -472,7 +480,7 @@ bool plan_template_at(size_t i, struct plan_blob *ret);
 int plan_template_write(const char *template_name, const char *name, struct buf *out, struct err *err) HF_NODISCARD;
 
 /* --- documents made from the key table --- */
-json_t *plan_schema_json(void);               /* JSON Schema 2020-12 of a plan file */
-void plan_reference_md(struct buf *out);      /* reference page of every key */
+json_t *plan_schema_json(void);          /* JSON Schema 2020-12 of a plan file */
+void plan_reference_md(struct buf *out); /* reference page of every key */
 
 #endif

@@ -49,7 +49,8 @@ static json_t *text_schema(void)
 /* An argument: YAML's plain numbers and truth values are taken as their text. */
 static json_t *argv_schema(void)
 {
-	return json_pack("{s:s, s:{s:[s,s,s]}, s:i}", "type", "array", "items", "type", "string", "number", "boolean", "minItems", 1);
+	return json_pack("{s:s, s:{s:[s,s,s]}, s:i}", "type", "array", "items", "type", "string", "number", "boolean",
+	        "minItems", 1);
 }
 
 static json_t *list_schema(const struct key_row *row)
@@ -70,8 +71,8 @@ static json_t *list_schema(const struct key_row *row)
 	case T_ARGVS:
 		return strings_schema(argv_schema(), false);
 	case T_ENV:
-		return json_pack("{s:s, s:{s:s}, s:{s:[s,s,s]}}", "type", "object", "propertyNames", "pattern", "^[A-Za-z_][A-Za-z0-9_]*$", "additionalProperties", "type",
-			"string", "number", "boolean");
+		return json_pack("{s:s, s:{s:s}, s:{s:[s,s,s]}}", "type", "object", "propertyNames", "pattern",
+		        "^[A-Za-z_][A-Za-z0-9_]*$", "additionalProperties", "type", "string", "number", "boolean");
 	default:
 		return strings_schema(text_schema(), true);
 	}
@@ -162,7 +163,8 @@ static json_t *object_schema(enum obj_id id)
 		if (row->flags & REQ)
 			json_array_append_new(required, json_string(row->key));
 	}
-	json_t *o = json_pack("{s:s, s:s, s:b, s:o}", "type", "object", "description", obj.meaning, "additionalProperties", 0, "properties", properties);
+	json_t *o = json_pack("{s:s, s:s, s:b, s:o}", "type", "object", "description", obj.meaning,
+	        "additionalProperties", 0, "properties", properties);
 	if (json_array_size(required))
 		json_object_set_new(o, "required", required);
 	else
@@ -172,7 +174,8 @@ static json_t *object_schema(enum obj_id id)
 
 json_t *plan_schema_json(void)
 {
-	json_t *root = json_pack("{s:s, s:s}", "$schema", "https://json-schema.org/draft/2020-12/schema", "title", "holdfast continuity plan");
+	json_t *root = json_pack("{s:s, s:s}", "$schema", "https://json-schema.org/draft/2020-12/schema", "title",
+	        "holdfast continuity plan");
 	json_t *plan = object_schema(OBJ_plan), *defs = json_object();
 	json_object_update(root, plan);
 	json_decref(plan);
@@ -185,21 +188,24 @@ json_t *plan_schema_json(void)
 /* --- reference page --- */
 
 static const char *const page_head =
-	"# Plan reference\n\n"
-	"Every key of a plan file. A plan is YAML in UTF-8, one plan a file, at most 1 MiB; anchors, aliases, merge keys, tags and\n"
-	"further documents are refused, and so are unknown and duplicate keys.\n\n"
-	"| kind of value | how it is written |\n"
-	"|---|---|\n"
-	"| id | `[a-z0-9-]`, at most 63, not beginning or ending with `-` |\n"
-	"| duration | a number and one unit: `250ms` `30s` `15m` `4h` `30d` `2w` `7y` (365 days) |\n"
-	"| size | `512KiB` `64MiB` `1GiB`, decimal `5MB`, or bytes |\n"
-	"| date | `2027-03-31`, or RFC 3339 with time and zone |\n"
-	"| calendar rule | `minute hour day month weekday`, or `@hourly @daily @weekly @monthly @yearly` |\n"
-	"| argument vector | `[\"program\", \"argument\"]`; there is no shell between |\n"
-	"| secret reference | `file:/path`, `env:NAME` or `systemd-credential:NAME`; a secret itself is refused |\n\n"
-	"A calendar rule counts in the plan's time zone. A slot in an hour that the zone skips fires once, at the first minute that\n"
-	"exists again; one in an hour that it repeats fires the first time only. A rule for every hour (`*/15 * * * *`) keeps its pace\n"
-	"through both.\n";
+        "# Plan reference\n\n"
+        "Every key of a plan file. A plan is YAML in UTF-8, one plan a file, at most 1 MiB; anchors, aliases, merge "
+        "keys, tags and\n"
+        "further documents are refused, and so are unknown and duplicate keys.\n\n"
+        "| kind of value | how it is written |\n"
+        "|---|---|\n"
+        "| id | `[a-z0-9-]`, at most 63, not beginning or ending with `-` |\n"
+        "| duration | a number and one unit: `250ms` `30s` `15m` `4h` `30d` `2w` `7y` (365 days) |\n"
+        "| size | `512KiB` `64MiB` `1GiB`, decimal `5MB`, or bytes |\n"
+        "| date | `2027-03-31`, or RFC 3339 with time and zone |\n"
+        "| calendar rule | `minute hour day month weekday`, or `@hourly @daily @weekly @monthly @yearly` |\n"
+        "| argument vector | `[\"program\", \"argument\"]`; there is no shell between |\n"
+        "| secret reference | `file:/path`, `env:NAME` or `systemd-credential:NAME`; a secret itself is refused |\n\n"
+        "A calendar rule counts in the plan's time zone. A slot in an hour that the zone skips fires once, at the "
+        "first minute that\n"
+        "exists again; one in an hour that it repeats fires the first time only. A rule for every hour (`*/15 * * * "
+        "*`) keeps its pace\n"
+        "through both.\n";
 
 static void allowed_md(struct buf *out, const struct key_row *row)
 {
@@ -231,7 +237,8 @@ void plan_reference_md(struct buf *out)
 	buf_addf(out, "%s", page_head);
 	for (unsigned i = 0; i < OBJ_COUNT; i++) {
 		struct obj_row obj = schema_obj((enum obj_id)i);
-		buf_addf(out, "\n## %s\n\n%s\n\n| key | value | default | meaning |\n|---|---|---|---|\n", obj.path[0] ? obj.path : "The plan", obj.meaning);
+		buf_addf(out, "\n## %s\n\n%s\n\n| key | value | default | meaning |\n|---|---|---|---|\n",
+		        obj.path[0] ? obj.path : "The plan", obj.meaning);
 		for (size_t k = 0; k < obj.n_keys; k++) {
 			const struct key_row *row = &obj.keys[k];
 			buf_addf(out, "| `%s` | %s", row->key, schema_type_name(row->type));

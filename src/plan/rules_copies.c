@@ -38,7 +38,8 @@ static void rule_targets(const struct lint *l, struct plan_finding *f)
 	duration_text(rto, t->rto_ms);
 	duration_text(rpo, t->rpo_ms);
 	if (t->mtpd_ms < 0)
-		judge(l, f, PLAN_NOT_MET, "targets", "rto %s, rpo %s; the longest bearable outage (mtpd) is not stated", rto, rpo);
+		judge(l, f, PLAN_NOT_MET, "targets", "rto %s, rpo %s; the longest bearable outage (mtpd) is not stated",
+		        rto, rpo);
 	else
 		judge(l, f, PLAN_MET, "targets", "rto %s, rpo %s, mtpd %s", rto, rpo, duration_text(mtpd, t->mtpd_ms));
 }
@@ -68,16 +69,20 @@ static void rule_rpo(const struct lint *l, struct plan_finding *f)
 	if (gap < l->p->targets->rpo_ms)
 		judge(l, f, PLAN_MET, "schedule.backup", "at most %s between backups, the rpo is %s", gap_text, rpo);
 	else if (follows)
-		judge(l, f, PLAN_UNKNOWN, "schedule.backup", "up to %s between backups, the rpo is %s; a followed source has to close the gap", gap_text, rpo);
+		judge(l, f, PLAN_UNKNOWN, "schedule.backup",
+		        "up to %s between backups, the rpo is %s; a followed source has to close the gap", gap_text,
+		        rpo);
 	else
-		judge(l, f, PLAN_NOT_MET, "schedule.backup", "up to %s between backups, and the time each takes, against an rpo of %s", gap_text, rpo);
+		judge(l, f, PLAN_NOT_MET, "schedule.backup",
+		        "up to %s between backups, and the time each takes, against an rpo of %s", gap_text, rpo);
 }
 
 static void rule_copies(const struct lint *l, struct plan_finding *f)
 {
 	int64_t want = MAX(l->p->copies->min, (int64_t)2);
 	bool enough = (int64_t)l->p->n_sites >= want;
-	judge(l, f, enough ? PLAN_MET : PLAN_NOT_MET, "sites", "%zu site%s, %lld wanted", l->p->n_sites, l->p->n_sites == 1 ? "" : "s", (long long)want);
+	judge(l, f, enough ? PLAN_MET : PLAN_NOT_MET, "sites", "%zu site%s, %lld wanted", l->p->n_sites,
+	        l->p->n_sites == 1 ? "" : "s", (long long)want);
 }
 
 static void rule_zone(const struct lint *l, struct plan_finding *f)
@@ -90,7 +95,8 @@ static void rule_zone(const struct lint *l, struct plan_finding *f)
 	}
 	for (size_t i = 0; i < p->n_sites; i++) {
 		if (p->sites[i].zone && !str_eq(p->sites[i].zone, zone)) {
-			judge(l, f, PLAN_MET, "sites", "site '%s' is in zone %s, the service in %s", p->sites[i].name, p->sites[i].zone, zone);
+			judge(l, f, PLAN_MET, "sites", "site '%s' is in zone %s, the service in %s", p->sites[i].name,
+			        p->sites[i].zone, zone);
 			return;
 		}
 	}
@@ -102,7 +108,8 @@ static void rule_distance(const struct lint *l, struct plan_finding *f)
 	const struct plan *p = l->p;
 	const struct plan_geo *home = p->service ? p->service->location : NULL;
 	if (p->copies->min_distance_km < 0 || !home) {
-		judge(l, f, PLAN_NOT_MET, home ? "copies" : "service", "%s", home ? "no copies.min_distance_km" : "no service.location");
+		judge(l, f, PLAN_NOT_MET, home ? "copies" : "service", "%s",
+		        home ? "no copies.min_distance_km" : "no service.location");
 		return;
 	}
 	double best = -1;
@@ -117,8 +124,9 @@ static void rule_distance(const struct lint *l, struct plan_finding *f)
 	if (!far)
 		judge(l, f, PLAN_NOT_MET, "sites", "no site has a location");
 	else
-		judge(l, f, best >= (double)p->copies->min_distance_km ? PLAN_MET : PLAN_NOT_MET, "copies.min_distance_km", "site '%s' is %.0f km away, %lld wanted", far->name, best,
-			(long long)p->copies->min_distance_km);
+		judge(l, f, best >= (double)p->copies->min_distance_km ? PLAN_MET : PLAN_NOT_MET,
+		        "copies.min_distance_km", "site '%s' is %.0f km away, %lld wanted", far->name, best,
+		        (long long)p->copies->min_distance_km);
 }
 
 static void rule_rto_feasible(const struct lint *l, struct plan_finding *f)
@@ -135,7 +143,8 @@ static void rule_rto_feasible(const struct lint *l, struct plan_finding *f)
 	char size[32], need[32], rto[32];
 	duration_text(rto, l->p->targets->rto_ms);
 	if (rate == 0 || bytes == UINT64_MAX) {
-		judge(l, f, PLAN_UNKNOWN, "targets.rto", "%s", rate ? "the size of the data is not known yet" : "no site declares a bandwidth");
+		judge(l, f, PLAN_UNKNOWN, "targets.rto", "%s",
+		        rate ? "the size of the data is not known yet" : "no site declares a bandwidth");
 		return;
 	}
 	uint64_t seconds = bytes / rate;
@@ -143,7 +152,8 @@ static void rule_rto_feasible(const struct lint *l, struct plan_finding *f)
 	str_human_size(size, bytes);
 	str_human_duration(need, ms);
 	enum plan_verdict v = ms <= l->p->targets->rto_ms ? PLAN_MET : unlimited ? PLAN_UNKNOWN : PLAN_NOT_MET;
-	judge(l, f, v, "targets.rto", "%s take %s at the declared bandwidth, the rto is %s%s", size, need, rto, v == PLAN_UNKNOWN ? "; a site without a declared bandwidth may be faster" : "");
+	judge(l, f, v, "targets.rto", "%s take %s at the declared bandwidth, the rto is %s%s", size, need, rto,
+	        v == PLAN_UNKNOWN ? "; a site without a declared bandwidth may be faster" : "");
 }
 
 static void rule_retention(const struct lint *l, struct plan_finding *f)
@@ -174,11 +184,14 @@ static void rule_retention_lock(const struct lint *l, struct plan_finding *f)
 	char text[32];
 	duration_text(text, need);
 	if (broken)
-		judge(l, f, PLAN_NOT_MET, "sites", "site '%s' does not lock objects as long as the plan says", broken->name);
+		judge(l, f, PLAN_NOT_MET, "sites", "site '%s' does not lock objects as long as the plan says",
+		        broken->name);
 	else if (proven)
-		judge(l, f, PLAN_MET, "sites", "site '%s' locks objects for the least retention, %s, or longer", proven->name, text);
+		judge(l, f, PLAN_MET, "sites", "site '%s' locks objects for the least retention, %s, or longer",
+		        proven->name, text);
 	else if (declared)
-		judge(l, f, PLAN_UNKNOWN, "sites", "site '%s' is declared to lock objects; it has not been probed", declared->name);
+		judge(l, f, PLAN_UNKNOWN, "sites", "site '%s' is declared to lock objects; it has not been probed",
+		        declared->name);
 	else
 		judge(l, f, PLAN_NOT_MET, "sites", "no site locks objects for the least retention, %s", text);
 }
@@ -190,13 +203,15 @@ static void rule_verify(const struct lint *l, struct plan_finding *f)
 	if (!v || !v->data)
 		judge(l, f, PLAN_NOT_MET, "schedule.verify", "reading copies back is not scheduled");
 	else
-		judge(l, f, PLAN_MET, "schedule.verify", "every byte is read within %s", duration_text(cycle, v->data->full_cycle_ms));
+		judge(l, f, PLAN_MET, "schedule.verify", "every byte is read within %s",
+		        duration_text(cycle, v->data->full_cycle_ms));
 }
 
 static void rule_evidence_copies(const struct lint *l, struct plan_finding *f)
 {
 	bool ok = l->p->n_sites >= 2;
-	judge(l, f, ok ? PLAN_MET : PLAN_NOT_MET, "sites", "the evidence log is kept at %zu site%s", l->p->n_sites, ok ? "s" : "");
+	judge(l, f, ok ? PLAN_MET : PLAN_NOT_MET, "sites", "the evidence log is kept at %zu site%s", l->p->n_sites,
+	        ok ? "s" : "");
 }
 
 static void rule_evidence_retention(const struct lint *l, struct plan_finding *f)
@@ -206,7 +221,8 @@ static void rule_evidence_retention(const struct lint *l, struct plan_finding *f
 	if (!r)
 		judge(l, f, PLAN_NOT_MET, NULL, "no retention is stated");
 	else
-		judge(l, f, r->evidence_ms >= r->min_ms ? PLAN_MET : PLAN_NOT_MET, "retention", "evidence is kept for %s", duration_text(text, r->evidence_ms));
+		judge(l, f, r->evidence_ms >= r->min_ms ? PLAN_MET : PLAN_NOT_MET, "retention",
+		        "evidence is kept for %s", duration_text(text, r->evidence_ms));
 }
 
 static bool holds(const struct plan *p, const char *what)
@@ -223,7 +239,8 @@ static bool holds(const struct plan *p, const char *what)
 static void rule_configuration(const struct lint *l, struct plan_finding *f)
 {
 	bool ok = holds(l->p, "configuration");
-	judge(l, f, ok ? PLAN_MET : PLAN_NOT_MET, "sources", "%s source is stated to hold configuration", ok ? "a" : "no");
+	judge(l, f, ok ? PLAN_MET : PLAN_NOT_MET, "sources", "%s source is stated to hold configuration",
+	        ok ? "a" : "no");
 }
 
 static void rule_cloud_data(const struct lint *l, struct plan_finding *f)
@@ -231,7 +248,8 @@ static void rule_cloud_data(const struct lint *l, struct plan_finding *f)
 	if (holds(l->p, "cloud-export"))
 		judge(l, f, PLAN_MET, "sources", "a source is stated to hold cloud exports");
 	else
-		judge(l, f, PLAN_UNKNOWN, "sources", "no source holds cloud exports; whether data is held in a cloud is not stated");
+		judge(l, f, PLAN_UNKNOWN, "sources",
+		        "no source holds cloud exports; whether data is held in a cloud is not stated");
 }
 
 static void rule_min_size(const struct lint *l, struct plan_finding *f)
@@ -241,7 +259,8 @@ static void rule_min_size(const struct lint *l, struct plan_finding *f)
 		const struct plan_source *s = &l->p->sources[i];
 		commands += s->command.n > 0;
 		if (s->command.n > 0 && s->min_size == 0) {
-			judge(l, f, PLAN_NOT_MET, NULL, "source '%s' has no min_size: an empty dump would count as a backup", s->name);
+			judge(l, f, PLAN_NOT_MET, NULL,
+			        "source '%s' has no min_size: an empty dump would count as a backup", s->name);
 			f->at = s->at;
 			return;
 		}
@@ -257,22 +276,26 @@ static bool compresses(const struct plan_list *argv)
 {
 	const char *name = strrchr(argv->v[0], '/');
 	name = name ? name + 1 : argv->v[0];
-	bool custom = false, off = false, on = str_eq(name, "gzip") || str_eq(name, "zstd") || str_eq(name, "xz") || str_eq(name, "bzip2");
+	bool custom = false, off = false,
+	     on = str_eq(name, "gzip") || str_eq(name, "zstd") || str_eq(name, "xz") || str_eq(name, "bzip2");
 	for (size_t i = 1; i < argv->n; i++) {
 		const char *a = argv->v[i];
 		const char *next = i + 1 < argv->n ? argv->v[i + 1] : "";
 		if (str_eq(name, "pg_dump")) {
-			custom = custom || str_eq(a, "-Fc") || str_eq(a, "-Fd") || str_eq(a, "--format=custom") || str_eq(a, "--format=c") || (str_eq(a, "-F") && strpbrk(next, "cd"));
-			off = off || str_eq(a, "-Z0") || str_eq(a, "--compress=0") || str_eq(a, "--compress=none") || ((str_eq(a, "-Z") || str_eq(a, "--compress")) && str_eq(next, "0"));
+			custom = custom || str_eq(a, "-Fc") || str_eq(a, "-Fd") || str_eq(a, "--format=custom") ||
+			         str_eq(a, "--format=c") || (str_eq(a, "-F") && strpbrk(next, "cd"));
+			off = off || str_eq(a, "-Z0") || str_eq(a, "--compress=0") || str_eq(a, "--compress=none") ||
+			      ((str_eq(a, "-Z") || str_eq(a, "--compress")) && str_eq(next, "0"));
 			on = on || (str_starts(a, "-Z") && a[2] && a[2] != '0');
 		}
 		if (str_eq(name, "tar"))
-			on = on || str_eq(a, "-z") || str_eq(a, "-j") || str_eq(a, "-J") || str_eq(a, "--gzip") || str_eq(a, "--zstd") || str_eq(a, "--xz") ||
-				(i == 1 && a[0] != '-' && strpbrk(a, "zjJ"));
+			on = on || str_eq(a, "-z") || str_eq(a, "-j") || str_eq(a, "-J") || str_eq(a, "--gzip") ||
+			     str_eq(a, "--zstd") || str_eq(a, "--xz") || (i == 1 && a[0] != '-' && strpbrk(a, "zjJ"));
 		if (str_eq(name, "mongodump"))
 			on = on || str_eq(a, "--gzip");
 		if (str_eq(name, "sh") || str_eq(name, "bash"))
-			on = on || strstr(a, "| gzip") || strstr(a, "|gzip") || strstr(a, "| zstd") || strstr(a, "| xz");
+			on = on || strstr(a, "| gzip") || strstr(a, "|gzip") || strstr(a, "| zstd") ||
+			     strstr(a, "| xz");
 	}
 	return on || (custom && !off);
 }
@@ -286,7 +309,10 @@ static void rule_dump_compression(const struct lint *l, struct plan_finding *f)
 			continue;
 		commands++;
 		if (compresses(&s->command)) {
-			judge(l, f, PLAN_NOT_MET, NULL, "the dump of source '%s' is compressed: nothing of it can be shared with the copy before (pg_dump: -Z0)", s->name);
+			judge(l, f, PLAN_NOT_MET, NULL,
+			        "the dump of source '%s' is compressed: nothing of it can be shared with the copy "
+			        "before (pg_dump: -Z0)",
+			        s->name);
 			f->at = s->command.at;
 			return;
 		}
@@ -303,7 +329,8 @@ static void rule_custody(const struct lint *l, struct plan_finding *f)
 	if (on == 1)
 		judge(l, f, PLAN_NOT_MET, "custody", "the opening key lies on the controller");
 	else if (on == 0 || l->p->custody == PLAN_CUSTODY_QUORUM)
-		judge(l, f, PLAN_MET, "custody", "%s", on == 0 ? "the opening key is not on the controller" : "opening keys exist only as shares");
+		judge(l, f, PLAN_MET, "custody", "%s",
+		        on == 0 ? "the opening key is not on the controller" : "opening keys exist only as shares");
 	else
 		judge(l, f, PLAN_UNKNOWN, "custody", "where the opening key lies is not known");
 }
@@ -343,13 +370,15 @@ static void rule_classification(const struct lint *l, struct plan_finding *f)
 {
 	const struct plan_policy *q = policy(l);
 	if (!q) {
-		judge(l, f, PLAN_UNKNOWN, "classification", "the plan holds no policy for the class '%s'", l->p->classification);
+		judge(l, f, PLAN_UNKNOWN, "classification", "the plan holds no policy for the class '%s'",
+		        l->p->classification);
 		return;
 	}
 	CLEAN(buf_release) struct buf misses = BUF_INIT(1024);
 	policy_misses(l, q, &misses);
 	if (misses.len)
-		judge(l, f, PLAN_NOT_MET, "classification", "class '%s' asks for more:%s", q->class_name, buf_str(&misses));
+		judge(l, f, PLAN_NOT_MET, "classification", "class '%s' asks for more:%s", q->class_name,
+		        buf_str(&misses));
 	else
 		judge(l, f, PLAN_MET, "classification", "what class '%s' asks for is there", q->class_name);
 }
@@ -357,24 +386,24 @@ static void rule_classification(const struct lint *l, struct plan_finding *f)
 const struct lint_rule *lint_rules_copies(size_t *ret_n)
 {
 	static const struct lint_rule rules[] = {
-		{"targets", "Recovery targets are stated", rule_targets},
-		{"schedule", "Copies are made on a calendar", rule_schedule},
-		{"rpo", "The calendar serves the recovery point", rule_rpo},
-		{"copies", "There are copies enough", rule_copies},
-		{"zone", "A copy is outside the service's network", rule_zone},
-		{"distance", "A copy is far enough away", rule_distance},
-		{"rto-feasible", "The data can be brought back in time", rule_rto_feasible},
-		{"retention", "Retention is stated", rule_retention},
-		{"retention-lock", "Copies cannot be removed before their time", rule_retention_lock},
-		{"verify", "Copies are read back", rule_verify},
-		{"evidence-copies", "Evidence is kept in several places", rule_evidence_copies},
-		{"evidence-retention", "Evidence stays as long as copies", rule_evidence_retention},
-		{"configuration", "Configuration is copied", rule_configuration},
-		{"cloud-data", "Data held in clouds is copied", rule_cloud_data},
-		{"min-size", "An empty dump is noticed", rule_min_size},
-		{"dump-compression", "Dumps are not compressed by their program", rule_dump_compression},
-		{"custody", "The controller cannot read copies", rule_custody},
-		{"classification", "The plan has what its class asks for", rule_classification},
+	        {"targets", "Recovery targets are stated", rule_targets},
+	        {"schedule", "Copies are made on a calendar", rule_schedule},
+	        {"rpo", "The calendar serves the recovery point", rule_rpo},
+	        {"copies", "There are copies enough", rule_copies},
+	        {"zone", "A copy is outside the service's network", rule_zone},
+	        {"distance", "A copy is far enough away", rule_distance},
+	        {"rto-feasible", "The data can be brought back in time", rule_rto_feasible},
+	        {"retention", "Retention is stated", rule_retention},
+	        {"retention-lock", "Copies cannot be removed before their time", rule_retention_lock},
+	        {"verify", "Copies are read back", rule_verify},
+	        {"evidence-copies", "Evidence is kept in several places", rule_evidence_copies},
+	        {"evidence-retention", "Evidence stays as long as copies", rule_evidence_retention},
+	        {"configuration", "Configuration is copied", rule_configuration},
+	        {"cloud-data", "Data held in clouds is copied", rule_cloud_data},
+	        {"min-size", "An empty dump is noticed", rule_min_size},
+	        {"dump-compression", "Dumps are not compressed by their program", rule_dump_compression},
+	        {"custody", "The controller cannot read copies", rule_custody},
+	        {"classification", "The plan has what its class asks for", rule_classification},
 	};
 	*ret_n = ARRAY_LEN(rules);
 	return rules;

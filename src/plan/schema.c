@@ -16,9 +16,12 @@ union schema_of {
 
 static const struct key_row rows[] = {
 #define OBJ(...)
-#define KEY(o, key, type, f, flags, dflt, allowed, meaning) {OBJ_##o, key, type, OFF(o, f), 0, OBJ_##o, flags, dflt, allowed, meaning},
-#define SUB(o, key, child, f, flags, meaning) {OBJ_##o, key, T_OBJ, OFF(o, f), 0, OBJ_##child, flags, NULL, NULL, meaning},
-#define SUBS(o, key, child, f, nf, flags, meaning) {OBJ_##o, key, T_OBJS, OFF(o, f), OFF(o, nf), OBJ_##child, flags, NULL, NULL, meaning},
+#define KEY(o, key, type, f, flags, dflt, allowed, meaning)                                                            \
+	{OBJ_##o, key, type, OFF(o, f), 0, OBJ_##o, flags, dflt, allowed, meaning},
+#define SUB(o, key, child, f, flags, meaning)                                                                          \
+	{OBJ_##o, key, T_OBJ, OFF(o, f), 0, OBJ_##child, flags, NULL, NULL, meaning},
+#define SUBS(o, key, child, f, nf, flags, meaning)                                                                     \
+	{OBJ_##o, key, T_OBJS, OFF(o, f), OFF(o, nf), OBJ_##child, flags, NULL, NULL, meaning},
 #include "plan/schema.def"
 };
 
@@ -49,15 +52,48 @@ struct obj_row schema_obj(enum obj_id id)
 }
 
 static const char *const type_names[] = {
-	[T_TEXT] = "text", [T_ID] = "id", [T_ABS] = "absolute path", [T_WORK] = "path", [T_NAME] = "file name", [T_HOST] = "host", [T_URL] = "site URL",
-	[T_HTTP] = "http URL", [T_PING] = "URL or secret reference", [T_ADDRESS] = "host:port", [T_SECRET] = "secret reference", [T_ZONE] = "time zone",
-	[T_WORD] = "word", [T_ENUM] = "word", [T_BOOL] = "true or false", [T_INT] = "whole number", [T_REAL] = "number", [T_DURATION] = "duration",
-	[T_SIZE] = "size", [T_RATE] = "size per second", [T_DATE] = "date", [T_WINDOW] = "hours of the day", [T_CRON] = "calendar rule",
-	[T_REL] = "relative path", [T_PATTERN] = "pattern", [T_EMAIL] = "mail address", [T_ARG] = "argument",
-	[T_TEXTS] = "list of texts", [T_IDS] = "list of ids", [T_ABSS] = "list of absolute paths", [T_RELS] = "list of relative paths",
-	[T_PATTERNS] = "list of patterns", [T_NAMES] = "list of file names", [T_WORDS] = "list of words", [T_CATALOGUES] = "list of catalogue ids",
-	[T_EMAILS] = "list of mail addresses", [T_PINGS] = "list of URLs or secret references", [T_ARGV] = "argument vector",
-	[T_ARGVS] = "list of argument vectors", [T_ENV] = "mapping of variables", [T_OBJ] = "mapping", [T_OBJS] = "list of mappings",
+        [T_TEXT] = "text",
+        [T_ID] = "id",
+        [T_ABS] = "absolute path",
+        [T_WORK] = "path",
+        [T_NAME] = "file name",
+        [T_HOST] = "host",
+        [T_URL] = "site URL",
+        [T_HTTP] = "http URL",
+        [T_PING] = "URL or secret reference",
+        [T_ADDRESS] = "host:port",
+        [T_SECRET] = "secret reference",
+        [T_ZONE] = "time zone",
+        [T_WORD] = "word",
+        [T_ENUM] = "word",
+        [T_BOOL] = "true or false",
+        [T_INT] = "whole number",
+        [T_REAL] = "number",
+        [T_DURATION] = "duration",
+        [T_SIZE] = "size",
+        [T_RATE] = "size per second",
+        [T_DATE] = "date",
+        [T_WINDOW] = "hours of the day",
+        [T_CRON] = "calendar rule",
+        [T_REL] = "relative path",
+        [T_PATTERN] = "pattern",
+        [T_EMAIL] = "mail address",
+        [T_ARG] = "argument",
+        [T_TEXTS] = "list of texts",
+        [T_IDS] = "list of ids",
+        [T_ABSS] = "list of absolute paths",
+        [T_RELS] = "list of relative paths",
+        [T_PATTERNS] = "list of patterns",
+        [T_NAMES] = "list of file names",
+        [T_WORDS] = "list of words",
+        [T_CATALOGUES] = "list of catalogue ids",
+        [T_EMAILS] = "list of mail addresses",
+        [T_PINGS] = "list of URLs or secret references",
+        [T_ARGV] = "argument vector",
+        [T_ARGVS] = "list of argument vectors",
+        [T_ENV] = "mapping of variables",
+        [T_OBJ] = "mapping",
+        [T_OBJS] = "list of mappings",
 };
 
 const char *schema_type_name(enum value_type t)
@@ -98,7 +134,8 @@ int allowed_index(const char *allowed, const char *word, size_t len)
 
 const char *plan_exercise_name(enum plan_exercise k)
 {
-	static const char *const names[] = {"review", "walkthrough", "tabletop", "call-tree", "component-restore", "functional", "full-scale", "switchover"};
+	static const char *const names[] = {"review", "walkthrough", "tabletop", "call-tree", "component-restore",
+	        "functional", "full-scale", "switchover"};
 	return (size_t)k < ARRAY_LEN(names) ? names[k] : "unknown";
 }
 

@@ -70,7 +70,8 @@ static json_t *window_json(const int64_t min[2])
 	if (min[0] < 0)
 		return NULL;
 	char text[64];
-	snprintf(text, sizeof(text), "%02d:%02d-%02d:%02d", (int)(min[0] / 60), (int)(min[0] % 60), (int)(min[1] / 60), (int)(min[1] % 60));
+	snprintf(text, sizeof(text), "%02d:%02d-%02d:%02d", (int)(min[0] / 60), (int)(min[0] % 60), (int)(min[1] / 60),
+	        (int)(min[1] % 60));
 	return json_string(text);
 }
 
@@ -175,7 +176,8 @@ static json_t *value_json(const struct key_row *row, const unsigned char *object
 static bool applies(const struct key_row *row, const unsigned char *object)
 {
 	if (row->obj == OBJ_source && ((const struct plan_source *)(const void *)object)->command.n)
-		return row->off != offsetof(struct plan_source, exclude_caches) && row->off != offsetof(struct plan_source, one_file_system);
+		return row->off != offsetof(struct plan_source, exclude_caches) &&
+		       row->off != offsetof(struct plan_source, one_file_system);
 	if (row->obj == OBJ_step) {
 		const struct plan_step *s = (const struct plan_step *)(const void *)object;
 		if (row->off == offsetof(struct plan_step, strip))

@@ -225,7 +225,10 @@ struct node *tree_parse(struct loader *l)
 	struct fy_diag *diag = fy_diag_create(&dc);
 	BUG_ON(!diag);
 	fy_diag_set_collect_errors(diag, true);
-	struct fy_parse_cfg pc = {.search_path = "", .diag = diag, .flags = FYPCF_QUIET | FYPCF_COLLECT_DIAG | FYPCF_DISABLE_RECYCLING | FYPCF_DEFAULT_VERSION_1_2 | FYPCF_JSON_NONE};
+	struct fy_parse_cfg pc = {.search_path = "",
+	        .diag = diag,
+	        .flags = FYPCF_QUIET | FYPCF_COLLECT_DIAG | FYPCF_DISABLE_RECYCLING | FYPCF_DEFAULT_VERSION_1_2 |
+	                 FYPCF_JSON_NONE};
 	struct fy_parser *fyp = fy_parser_create(&pc);
 	BUG_ON(!fyp);
 	BUG_ON(fy_parser_set_string(fyp, l->text, l->len));

@@ -20,9 +20,9 @@ struct rule {
 };
 struct tz {
 	size_t n;
-	int64_t *at;      /* ascending instants from which .. */
-	int32_t *offset;  /* .. this offset holds */
-	int32_t first;    /* before the first */
+	int64_t *at;     /* ascending instants from which .. */
+	int32_t *offset; /* .. this offset holds */
+	int32_t first;   /* before the first */
 	bool has_footer, has_dst;
 	int32_t std, dst;
 	struct rule begin, end;
@@ -80,7 +80,8 @@ static bool parse_rule(const char **s, struct rule *r)
 	bool ok;
 	if (**s == 'M') {
 		r->kind = *(*s)++;
-		ok = parse_num(s, 1, 12, &r->month) && *(*s)++ == '.' && parse_num(s, 1, 5, &r->week) && *(*s)++ == '.' && parse_num(s, 0, 6, &r->wday);
+		ok = parse_num(s, 1, 12, &r->month) && *(*s)++ == '.' && parse_num(s, 1, 5, &r->week) &&
+		     *(*s)++ == '.' && parse_num(s, 0, 6, &r->wday);
 	} else {
 		r->kind = **s == 'J' ? *(*s)++ : '0';
 		ok = parse_num(s, r->kind == 'J', 365, &r->day);
@@ -204,13 +205,15 @@ static bool read_header(struct rd *r, struct header *h)
 	h->times = (uint32_t)be(r, 4);
 	h->types = (uint32_t)be(r, 4);
 	h->chars = (uint32_t)be(r, 4);
-	bool sane = h->times <= TIMES_MAX && h->types >= 1 && h->types <= 256 && h->chars <= 4096 && h->leap <= 1024 && h->isut <= 256 && h->isstd <= 256;
+	bool sane = h->times <= TIMES_MAX && h->types >= 1 && h->types <= 256 && h->chars <= 4096 && h->leap <= 1024 &&
+	            h->isut <= 256 && h->isstd <= 256;
 	return rd_ok(r) && sane;
 }
 
 static size_t block_size(const struct header *h, size_t time_size)
 {
-	return h->times * time_size + h->times + h->types * 6 + h->chars + h->leap * (time_size + 4) + h->isstd + h->isut;
+	return h->times * time_size + h->times + h->types * 6 + h->chars + h->leap * (time_size + 4) + h->isstd +
+	       h->isut;
 }
 
 static bool read_types(struct rd *r, const struct header *h, int32_t *offsets)
@@ -286,7 +289,8 @@ static bool zone_name_ok(const char *name)
 	size_t n = strlen(name);
 	if (n == 0 || n > 64 || name[0] == '/' || name[0] == '-' || strstr(name, "..") || strstr(name, "//"))
 		return false;
-	return strspn(name, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_+-/") == n && name[n - 1] != '/';
+	return strspn(name, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_+-/") == n &&
+	       name[n - 1] != '/';
 }
 
 int tz_load(const char *name, struct tz **ret, struct err *err)

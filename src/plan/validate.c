@@ -7,6 +7,8 @@
 
 #define DAY_MS (86400ll * 1000)
 #define STEPS_MAX 200
+#define DRILLS_MAX 32
+#define REASONS_MAX 200
 
 /* Where a key stands, or `otherwise` when it was not given. */
 static struct plan_place at_key(const struct loader *l, const char *where, const char *key, struct plan_place otherwise)
@@ -25,7 +27,8 @@ static bool given(const struct loader *l, const char *where, const char *key)
 static void only_with(struct loader *l, const char *where, const char *key, bool allowed, const char *with)
 {
 	if (!allowed && given(l, where, key))
-		bad(l, at_key(l, where, key, (struct plan_place){0, 0}), NULL, "%s: '%s' goes with %s", where[0] ? where : "the source", key, with);
+		bad(l, at_key(l, where, key, (struct plan_place){0, 0}), NULL, "%s: '%s' goes with %s",
+		        where[0] ? where : "the source", key, with);
 }
 
 /* --- sources and sites --- */
@@ -35,11 +38,14 @@ void validate_source(struct loader *l, const struct plan_source *s, const char *
 	const char *name = where[0] ? where : "the source";
 	bool paths = given(l, where, "paths"), command = given(l, where, "command"), follow = given(l, where, "follow");
 	/* Without a name it is not a source at all, which has been said. */
-	if (given(l, where, "name") && paths + command + follow != 1)
-		bad(l, s->at, "give exactly one of paths, command and follow", "%s: %s to copy", name, paths + command + follow ? "more than one thing" : "nothing");
+	int ways = paths + command + follow;
+	if (given(l, where, "name") && ways != 1)
+		bad(l, s->at, "give exactly one of paths, command and follow", "%s: %s to copy", name,
+		        ways ? "more than one thing" : "nothing");
 	if (s->paths.at.line && s->paths.n == 0)
 		bad(l, s->paths.at, NULL, "%s.paths is empty", name);
-	static const char *const walk_only[] = {"exclude", "exclude_from", "exclude_if_present", "exclude_caches", "one_file_system"};
+	static const char *const walk_only[] = {
+	        "exclude", "exclude_from", "exclude_if_present", "exclude_caches", "one_file_system"};
 	for (size_t i = 0; i < ARRAY_LEN(walk_only); i++)
 		only_with(l, where, walk_only[i], !command, "paths or follow");
 }
@@ -75,9 +81,11 @@ static void validate_site(struct loader *l, const struct plan *p, size_t i)
 		const struct plan_site *o = &p->sites[j];
 		if (s->name && str_eq(o->name, s->name))
 			bad(l, at_key(l, where, "name", s->at), NULL, "two sites are named '%s'", s->name);
-		if (s->url && o->url && url_len(s->url) == url_len(o->url) && strncmp(s->url, o->url, url_len(s->url)) == 0)
-			bad(l, at_key(l, where, "url", s->at), "a second copy at the same place is none", "sites '%s' and '%s' have the same URL", o->name ? o->name : "?",
-				s->name ? s->name : "?");
+		if (s->url && o->url && url_len(s->url) == url_len(o->url) &&
+		        strncmp(s->url, o->url, url_len(s->url)) == 0)
+			bad(l, at_key(l, where, "url", s->at), "a second copy at the same place is none",
+			        "sites '%s' and '%s' have the same URL", o->name ? o->name : "?",
+			        s->name ? s->name : "?");
 	}
 	if (!s->url)
 		return;
@@ -111,17 +119,20 @@ static const char *nearest_step(const struct loader *l, const struct plan_recove
 	return diag_near(l, id, names);
 }
 
-static void check_needs(struct loader *l, const struct plan_recovery *r, const struct plan_list *needs, const char *self, const char *where)
+static void check_needs(struct loader *l, const struct plan_recovery *r, const struct plan_list *needs,
+        const char *self, const char *where)
 {
 	for (size_t i = 0; i < needs->n; i++) {
 		if (str_eq(needs->v[i], self))
 			bad(l, needs->at, NULL, "%s.needs: '%s' needs itself", where, self);
 		else if (step_index(r, needs->v[i]) == r->n_steps && step_index(r, NULL) == r->n_steps)
-			bad(l, needs->at, nearest_step(l, r, needs->v[i]), "%s.needs: there is no step '%s'", where, needs->v[i]);
+			bad(l, needs->at, nearest_step(l, r, needs->v[i]), "%s.needs: there is no step '%s'", where,
+			        needs->v[i]);
 	}
 }
 
-static void check_source_ref(struct loader *l, const char *name, const char *where, const char *key, struct plan_place at)
+static void check_source_ref(
+        struct loader *l, const char *name, const char *where, const char *key, struct plan_place at)
 {
 	if (!name || plan_source(l->plan, name))
 		return;
@@ -130,18 +141,22 @@ static void check_source_ref(struct loader *l, const char *name, const char *whe
 		if (l->plan->sources[i].name)
 			names[n++] = l->plan->sources[i].name;
 	}
-	bad(l, at_key(l, where, key, at), diag_near(l, name, names), "%s.%s: there is no source '%s'", where, key, name);
+	bad(l, at_key(l, where, key, at), diag_near(l, name, names), "%s.%s: there is no source '%s'", where, key,
+	        name);
 }
 
 static void validate_step(struct loader *l, const struct plan_recovery *r, size_t i)
 {
 	const struct plan_step *s = &r->steps[i];
 	const char *where = arena_fmt(l->arena, "recovery.steps[%zu]", i);
-	bool restore = given(l, where, "restore"), run = given(l, where, "run"), to = given(l, where, "to"), pipe = given(l, where, "pipe_to");
+	bool restore = given(l, where, "restore"), run = given(l, where, "run"), to = given(l, where, "to"),
+	     pipe = given(l, where, "pipe_to");
 	if (restore == run)
-		bad(l, s->at, "give either restore or run", "%s: %s", where, run ? "both restore and run" : "neither restore nor run");
+		bad(l, s->at, "give either restore or run", "%s: %s", where,
+		        run ? "both restore and run" : "neither restore nor run");
 	if (restore && !run && to == pipe)
-		bad(l, s->at, "give either to or pipe_to", "%s: %s", where, to ? "both to and pipe_to" : "restores to nowhere");
+		bad(l, s->at, "give either to or pipe_to", "%s: %s", where,
+		        to ? "both to and pipe_to" : "restores to nowhere");
 	static const char *const restore_only[] = {"to", "pipe_to", "as", "strip", "paths", "metadata"};
 	for (size_t k = 0; run && !restore && k < ARRAY_LEN(restore_only); k++)
 		only_with(l, where, restore_only[k], false, "restore");
@@ -154,7 +169,9 @@ static void validate_step(struct loader *l, const struct plan_recovery *r, size_
 	const struct plan_source *src = s->restore ? plan_source(l->plan, s->restore) : NULL;
 	bool dump = src && given(l, arena_fmt(l->arena, "sources[%zu]", (size_t)(src - l->plan->sources)), "command");
 	if (src && !dump && pipe && !to)
-		bad(l, at_key(l, where, "pipe_to", s->at), NULL, "%s.pipe_to: '%s' is a tree of files; only the copy of a command can be piped", where, src->name);
+		bad(l, at_key(l, where, "pipe_to", s->at), NULL,
+		        "%s.pipe_to: '%s' is a tree of files; only the copy of a command can be piped", where,
+		        src->name);
 	if (src && !dump)
 		only_with(l, where, "as", false, "the copy of a command");
 	if (dump) {
@@ -228,12 +245,12 @@ static void report_cycle(struct loader *l, const struct plan_recovery *r, const 
 static const struct check_rule {
 	const char *must, *may;
 } check_rules[] = {
-	[PLAN_CHECK_MANIFEST] = {"of", ""},
-	[PLAN_CHECK_COMMAND] = {"run", "env"},
-	[PLAN_CHECK_FRESHNESS] = {"of|max_age", ""},
-	[PLAN_CHECK_COMPARE] = {"left|right", "env"},
-	[PLAN_CHECK_HTTP] = {"url", "expect|contains|ca_file"},
-	[PLAN_CHECK_TCP] = {"address", ""},
+        [PLAN_CHECK_MANIFEST] = {"of", ""},
+        [PLAN_CHECK_COMMAND] = {"run", "env"},
+        [PLAN_CHECK_FRESHNESS] = {"of|max_age", ""},
+        [PLAN_CHECK_COMPARE] = {"left|right", "env"},
+        [PLAN_CHECK_HTTP] = {"url", "expect|contains|ca_file"},
+        [PLAN_CHECK_TCP] = {"address", ""},
 };
 
 static void check_keys(struct loader *l, const struct plan_check *c, const char *where)
@@ -245,11 +262,14 @@ static void check_keys(struct loader *l, const struct plan_check *c, const char 
 		if (!given(l, where, word))
 			bad(l, c->at, NULL, "%s: a check of kind %s needs '%s'", where, kind, word);
 	}
-	static const char *const all[] = {"of", "max_age", "run", "left", "right", "url", "expect", "contains", "ca_file", "address", "env"};
+	static const char *const all[] = {
+	        "of", "max_age", "run", "left", "right", "url", "expect", "contains", "ca_file", "address", "env"};
 	for (size_t i = 0; i < ARRAY_LEN(all); i++) {
-		bool fits = allowed_index(rule->must, all[i], strlen(all[i])) >= 0 || allowed_index(rule->may, all[i], strlen(all[i])) >= 0;
+		bool fits = allowed_index(rule->must, all[i], strlen(all[i])) >= 0 ||
+		            allowed_index(rule->may, all[i], strlen(all[i])) >= 0;
 		if (!fits && given(l, where, all[i]))
-			bad(l, at_key(l, where, all[i], c->at), NULL, "%s: '%s' does not go with kind %s", where, all[i], kind);
+			bad(l, at_key(l, where, all[i], c->at), NULL, "%s: '%s' does not go with kind %s", where,
+			        all[i], kind);
 	}
 }
 
@@ -270,7 +290,8 @@ static void validate_check(struct loader *l, const struct plan_recovery *r, size
 	check_keys(l, c, where);
 	bool restored = false;
 	for (size_t k = 0; k < r->n_steps; k++)
-		restored = restored || (str_eq(r->steps[k].restore, c->of) && given(l, arena_fmt(l->arena, "recovery.steps[%zu]", k), "to"));
+		restored = restored || (str_eq(r->steps[k].restore, c->of) &&
+		                               given(l, arena_fmt(l->arena, "recovery.steps[%zu]", k), "to"));
 	if (c->kind == PLAN_CHECK_MANIFEST && c->of && plan_source(l->plan, c->of) && !restored)
 		bad(l, at_key(l, where, "of", c->at), NULL, "%s: no step restores '%s' to a directory", where, c->of);
 }
@@ -287,7 +308,8 @@ static void validate_recovery(struct loader *l, struct plan_recovery *r)
 		validate_check(l, r, i);
 	r->order = arena_array(l->arena, r->n_steps + 1, sizeof(*r->order));
 	bool *done = arena_array(l->arena, r->n_steps + 1, sizeof(*done));
-	/* Duplicate or missing ids make "who needs whom" ambiguous: the graph is looked at only when names are sound. */
+	/* Duplicate or missing ids make "who needs whom" ambiguous: the graph is looked at only when names are sound.
+	 */
 	if (l->diags->n_errors)
 		return;
 	const bool *waits = needs_matrix(l, r);
@@ -297,25 +319,32 @@ static void validate_recovery(struct loader *l, struct plan_recovery *r)
 
 /* --- the rest --- */
 
-static void validate_approval(struct loader *l, const struct plan *p, const struct plan_approval *a, const char *where, bool prune)
+static void validate_approval(
+        struct loader *l, const struct plan *p, const struct plan_approval *a, const char *where, bool prune)
 {
 	if (!a)
 		return;
 	if (a->expires_ms > 7 * DAY_MS)
 		bad(l, at_key(l, where, "expires", a->at), NULL, "%s.expires: a request lives 7d at most", where);
 	if (a->standing_ms >= 0 && prune)
-		bad(l, at_key(l, where, "standing", a->at), NULL, "%s: removing copies has no standing approval", where);
+		bad(l, at_key(l, where, "standing", a->at), NULL, "%s: removing copies has no standing approval",
+		        where);
 	else if (a->standing_ms >= 0 && p->custody == PLAN_CUSTODY_QUORUM)
-		bad(l, at_key(l, where, "standing", a->at), "each use needs the share-holders", "%s: a standing approval does not go with custody: quorum", where);
+		bad(l, at_key(l, where, "standing", a->at), "each use needs the share-holders",
+		        "%s: a standing approval does not go with custody: quorum", where);
 }
 
 static void validate_schedule(struct loader *l, const struct plan_schedule *s)
 {
+	/* The linter walks a year of each. */
+	if (s->n_drills > DRILLS_MAX)
+		bad(l, s->drills[DRILLS_MAX].at, NULL, "schedule.drills: more than %d", DRILLS_MAX);
 	for (size_t i = 0; i < s->n_drills; i++) {
 		for (size_t j = 0; s->drills[i].name && j < i; j++) {
 			if (str_eq(s->drills[i].name, s->drills[j].name)) {
 				const char *where = arena_fmt(l->arena, "schedule.drills[%zu]", i);
-				bad(l, at_key(l, where, "name", s->drills[i].at), NULL, "two drills are named '%s'", s->drills[i].name);
+				bad(l, at_key(l, where, "name", s->drills[i].at), NULL, "two drills are named '%s'",
+				        s->drills[i].name);
 			}
 		}
 	}
@@ -325,8 +354,7 @@ static bool requirement_known(json_t *catalogue, const char *id)
 {
 	size_t i;
 	json_t *r;
-	json_array_foreach(json_object_get(catalogue, "requirements"), i, r)
-	{
+	json_array_foreach (json_object_get(catalogue, "requirements"), i, r) {
 		if (str_eq(json_string_value(json_object_get(r, "id")), id))
 			return true;
 	}
@@ -344,7 +372,8 @@ static void validate_not_applicable(struct loader *l, const struct plan *p, size
 		known = cat && requirement_known(cat, x->requirement);
 	}
 	if (x->requirement && !known)
-		bad(l, at, "name a requirement of the catalogues under requirements", "%s: there is no requirement '%.60s'", where, x->requirement);
+		bad(l, at, "name a requirement of the catalogues under requirements",
+		        "%s: there is no requirement '%.60s'", where, x->requirement);
 	for (size_t j = 0; x->requirement && j < i; j++) {
 		if (str_eq(p->not_applicable[j].requirement, x->requirement))
 			bad(l, at, NULL, "%s: '%.60s' is named twice", where, x->requirement);
@@ -361,18 +390,19 @@ static void validate_requirements(struct loader *l, const struct plan *p)
 		for (size_t k = 0; ids[k]; k++)
 			known = known || str_eq(ids[k], id);
 		if (!known)
-			bad(l, p->requirements.at, diag_near(l, id, ids), "requirements: there is no catalogue '%.60s'", id);
+			bad(l, p->requirements.at, diag_near(l, id, ids), "requirements: there is no catalogue '%.60s'",
+			        id);
 	}
 	/* Each look-up reads a catalogue: a plan has few of these, a hostile one must not have many. */
-	if (p->n_not_applicable > 200)
-		bad(l, p->not_applicable[200].at, NULL, "not_applicable: more than 200 entries");
-	else
-		for (size_t i = 0; i < p->n_not_applicable; i++)
-			validate_not_applicable(l, p, i);
+	if (p->n_not_applicable > REASONS_MAX)
+		bad(l, p->not_applicable[REASONS_MAX].at, NULL, "not_applicable: more than %d entries", REASONS_MAX);
+	for (size_t i = 0; i < MIN(p->n_not_applicable, (size_t)REASONS_MAX); i++)
+		validate_not_applicable(l, p, i);
 	for (size_t i = 0; i < p->n_policies; i++) {
 		for (size_t j = 0; p->policies[i].class_name && j < i; j++) {
 			if (str_eq(p->policies[i].class_name, p->policies[j].class_name))
-				bad(l, p->policies[i].at, NULL, "policies: two are for the class '%s'", p->policies[i].class_name);
+				bad(l, p->policies[i].at, NULL, "policies: two are for the class '%s'",
+				        p->policies[i].class_name);
 		}
 	}
 }

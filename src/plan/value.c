@@ -36,17 +36,20 @@ static bool wrong(const struct value_ctx *c, const struct node *n, const char *w
 
 bool plan_is_secret_ref(const char *s)
 {
-	return s && ((str_starts(s, "file:") && s[5] == '/') || (str_starts(s, "env:") && s[4]) || (str_starts(s, "systemd-credential:") && s[19]));
+	return s && ((str_starts(s, "file:") && s[5] == '/') || (str_starts(s, "env:") && s[4]) ||
+	                    (str_starts(s, "systemd-credential:") && s[19]));
 }
 
 bool value_is_secret_name(const char *name, size_t len)
 {
-	static const char *const words[] = {"password", "passwd", "passphrase", "secret", "token", "api_key", "apikey", "api-key", "private_key", "access_key", "credential"};
+	static const char *const words[] = {"password", "passwd", "passphrase", "secret", "token", "api_key", "apikey",
+	        "api-key", "private_key", "access_key", "credential"};
 	for (size_t i = 0; i < ARRAY_LEN(words); i++) {
 		size_t n = strlen(words[i]);
 		for (size_t j = 0; j + n <= len; j++) {
 			/* A name like TOKEN_FILE says where a secret is, which is what it should do. */
-			bool says_where = len >= 5 && (strncasecmp(name + len - 5, "_file", 5) == 0 || strncasecmp(name + len - 5, "-file", 5) == 0);
+			bool says_where = len >= 5 && (strncasecmp(name + len - 5, "_file", 5) == 0 ||
+			                                      strncasecmp(name + len - 5, "-file", 5) == 0);
 			if (strncasecmp(name + j, words[i], n) == 0 && !says_where)
 				return true;
 		}
@@ -74,7 +77,8 @@ static bool arg_has_secret(const char *arg)
 	size_t name = strcspn(arg, "=");
 	if (!arg[name] || !arg[name + 1] || strpbrk(arg, " \t\n") || plan_is_secret_ref(arg + name + 1))
 		return false;
-	return strspn(arg, "-_ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789") == name && value_is_secret_name(arg, name);
+	return strspn(arg, "-_ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789") == name &&
+	       value_is_secret_name(arg, name);
 }
 
 static bool has_newline(const char *s)
@@ -106,7 +110,8 @@ static bool load_abs(const struct value_ctx *c, const struct node *n, void *dest
 {
 	if (n->text[0] != '/')
 		return wrong(c, n, "an absolute path", NULL);
-	return clean_path(n->text) ? put_str(dest, n->text) : wrong(c, n, "a clean path", "without '.', '..' and empty parts");
+	return clean_path(n->text) ? put_str(dest, n->text)
+	                           : wrong(c, n, "a clean path", "without '.', '..' and empty parts");
 }
 
 static bool load_work(const struct value_ctx *c, const struct node *n, void *dest)
@@ -118,14 +123,16 @@ static bool load_work(const struct value_ctx *c, const struct node *n, void *des
 		return wrong(c, n, "an absolute path", "begin with / or ${work}");
 	if (strstr(s, "${"))
 		return wrong(c, n, "a path", "${work} at the beginning is the only variable");
-	return !*s || clean_path(s) ? put_str(dest, n->text) : wrong(c, n, "a clean path", "without '.', '..' and empty parts");
+	return !*s || clean_path(s) ? put_str(dest, n->text)
+	                            : wrong(c, n, "a clean path", "without '.', '..' and empty parts");
 }
 
 static bool load_rel(const struct value_ctx *c, const struct node *n, void *dest)
 {
 	if (n->text[0] == '/')
 		return wrong(c, n, "a path inside a copy", "leave the leading slash out");
-	return clean_path(n->text) ? put_str(dest, n->text) : wrong(c, n, "a clean path", "without '.', '..' and empty parts");
+	return clean_path(n->text) ? put_str(dest, n->text)
+	                           : wrong(c, n, "a clean path", "without '.', '..' and empty parts");
 }
 
 static bool load_name(const struct value_ctx *c, const struct node *n, void *dest)
@@ -177,7 +184,9 @@ static bool load_url(const struct value_ctx *c, const struct node *n, void *dest
 	if (has_newline(s) || strchr(s, ' '))
 		return wrong(c, n, "a URL of a site", "spaces are not allowed");
 	if (str_starts(s, "file://"))
-		return s[7] == '/' && s[8] && clean_path(s + 7) ? put_str(dest, s) : wrong(c, n, "a URL of a directory", "file:///absolute/path");
+		return s[7] == '/' && s[8] && clean_path(s + 7)
+		               ? put_str(dest, s)
+		               : wrong(c, n, "a URL of a directory", "file:///absolute/path");
 	static const char *const schemes[] = {"sftp://", "ssh://", "s3://"};
 	for (size_t i = 0; i < ARRAY_LEN(schemes); i++) {
 		if (!str_starts(s, schemes[i]))
@@ -185,7 +194,9 @@ static bool load_url(const struct value_ctx *c, const struct node *n, void *dest
 		s += strlen(schemes[i]);
 		size_t host = strcspn(s, "/");
 		bool path_ok = !s[host] || !s[host + 1] || clean_path(s + host);
-		return good_authority(s, host) && path_ok && !strpbrk(s, "?#") ? put_str(dest, n->text) : wrong(c, n, "a URL of a site", "SCHEME://user@host/path");
+		return good_authority(s, host) && path_ok && !strpbrk(s, "?#")
+		               ? put_str(dest, n->text)
+		               : wrong(c, n, "a URL of a site", "SCHEME://user@host/path");
 	}
 	return wrong(c, n, "a URL of a site", "file:///dir, sftp://, ssh:// or s3://");
 }
@@ -224,7 +235,8 @@ static bool load_secret(const struct value_ctx *c, const struct node *n, void *d
 static bool load_email(const struct value_ctx *c, const struct node *n, void *dest)
 {
 	const char *at = strchr(n->text, '@');
-	if (!at || at == n->text || !at[1] || strchr(at + 1, '@') || n->text[0] == '-' || strpbrk(n->text, " \t\n,;<>\"'\\"))
+	if (!at || at == n->text || !at[1] || strchr(at + 1, '@') || n->text[0] == '-' ||
+	        strpbrk(n->text, " \t\n,;<>\"'\\"))
 		return wrong(c, n, "a mail address", NULL);
 	return put_str(dest, n->text);
 }
@@ -233,12 +245,14 @@ static bool load_zone(const struct value_ctx *c, const struct node *n, void *des
 {
 	CLEAN(tz_free_ptr) struct tz *tz = NULL;
 	struct err e = ERR_INIT;
-	return !tz_load(n->text, &tz, &e) ? put_str(dest, n->text) : wrong(c, n, "a time zone", "an IANA name such as Europe/Berlin");
+	return !tz_load(n->text, &tz, &e) ? put_str(dest, n->text)
+	                                  : wrong(c, n, "a time zone", "an IANA name such as Europe/Berlin");
 }
 
 static bool load_id(const struct value_ctx *c, const struct node *n, void *dest)
 {
-	return str_is_id(n->text) ? put_str(dest, n->text) : wrong(c, n, "an id", "lower-case letters, digits and '-' inside, at most 63");
+	return str_is_id(n->text) ? put_str(dest, n->text)
+	                          : wrong(c, n, "an id", "lower-case letters, digits and '-' inside, at most 63");
 }
 
 static int word_index(const struct value_ctx *c, const struct node *n)
@@ -281,11 +295,13 @@ static bool load_int(const struct value_ctx *c, const struct node *n, void *dest
 	char *end = NULL;
 	errno = 0;
 	long long v = strtoll(n->text, &end, 10);
-	bool digits = n->len > 0 && strspn(n->text, "0123456789") + (n->text[0] == '-') >= n->len && !(n->text[0] == '0' && n->len > 1);
+	bool digits = n->len > 0 && strspn(n->text, "0123456789") + (n->text[0] == '-') >= n->len &&
+	              !(n->text[0] == '0' && n->len > 1);
 	if (!n->plain || !digits || !end || *end)
 		return wrong(c, n, "a whole number", n->plain ? NULL : "leave the quotes out");
 	if (errno || v < lo || v > hi) {
-		bad(c->l, n->at, NULL, "%s: %s is not within %lld and %lld", c->where, value_shown(c, n), (long long)lo, (long long)hi);
+		bad(c->l, n->at, NULL, "%s: %s is not within %lld and %lld", c->where, value_shown(c, n), (long long)lo,
+		        (long long)hi);
 		return false;
 	}
 	int64_t out = v;
@@ -299,11 +315,13 @@ static bool load_real(const struct value_ctx *c, const struct node *n, void *des
 	allowed_range(c->row->allowed, &lo, &hi);
 	char *end = NULL;
 	double v = strtod(n->text, &end);
-	bool digits = n->len > 0 && n->len < 32 && strspn(n->text, "-.0123456789") == n->len && strpbrk(n->text, "0123456789");
+	bool digits = n->len > 0 && n->len < 32 && strspn(n->text, "-.0123456789") == n->len &&
+	              strpbrk(n->text, "0123456789");
 	if (!n->plain || !digits || *end)
 		return wrong(c, n, "a number", n->plain ? NULL : "leave the quotes out");
 	if (!(v >= (double)lo && v <= (double)hi)) {
-		bad(c->l, n->at, NULL, "%s: %s is not within %lld and %lld", c->where, value_shown(c, n), (long long)lo, (long long)hi);
+		bad(c->l, n->at, NULL, "%s: %s is not within %lld and %lld", c->where, value_shown(c, n), (long long)lo,
+		        (long long)hi);
 		return false;
 	}
 	memcpy(dest, &v, sizeof(v));
@@ -315,7 +333,8 @@ static bool load_duration(const struct value_ctx *c, const struct node *n, void 
 	int64_t ms = 0;
 	if (!str_duration(n->text, &ms)) {
 		bool bare = n->len > 0 && strspn(n->text, "0123456789") == n->len;
-		return wrong(c, n, "a duration", bare ? "the unit is missing: write 15m, 4h, 30d or 7y" : "write 15m, 4h, 30d or 7y");
+		return wrong(c, n, "a duration",
+		        bare ? "the unit is missing: write 15m, 4h, 30d or 7y" : "write 15m, 4h, 30d or 7y");
 	}
 	if (ms > DURATION_MAX_MS)
 		return wrong(c, n, "a sensible duration", "at most 200y");
@@ -334,7 +353,8 @@ static bool load_size(const struct value_ctx *c, const struct node *n, void *des
 	len -= rate && per_second ? 2 : 0;
 	snprintf(text, sizeof(text), "%.*s", (int)MIN(len, sizeof(text)), n->text);
 	if ((rate && !per_second) || len >= sizeof(text) || !str_size(text, &v) || v == 0 || v > INT64_MAX)
-		return wrong(c, n, rate ? "a size per second" : "a size", rate ? "write 50MiB/s" : "write 64MiB or 1GiB");
+		return wrong(
+		        c, n, rate ? "a size per second" : "a size", rate ? "write 50MiB/s" : "write 64MiB or 1GiB");
 	memcpy(dest, &v, sizeof(v));
 	return true;
 }
@@ -392,7 +412,8 @@ static bool load_arg(const struct value_ctx *c, const struct node *n, void *dest
 bool value_scalar(const struct value_ctx *c, enum value_type type, const struct node *n, void *dest)
 {
 	if (n->kind != NODE_SCALAR) {
-		bad(c->l, n->at, NULL, "%s: expected %s, found a %s", c->where, value_expected(c, type), n->kind == NODE_MAP ? "mapping" : "list");
+		bad(c->l, n->at, NULL, "%s: expected %s, found a %s", c->where, value_expected(c, type),
+		        n->kind == NODE_MAP ? "mapping" : "list");
 		return false;
 	}
 	if (n->plain && (n->len == 0 || str_eq(n->text, "null") || str_eq(n->text, "~"))) {
@@ -454,7 +475,9 @@ bool value_scalar(const struct value_ctx *c, enum value_type type, const struct 
 	case T_EMAIL:
 		return load_email(c, n, dest);
 	case T_PATTERN:
-		return !has_newline(n->text) && n->len ? put_str(dest, n->text) : wrong(c, n, "a pattern", n->len ? "it has a line break" : "it is empty");
+		return !has_newline(n->text) && n->len
+		               ? put_str(dest, n->text)
+		               : wrong(c, n, "a pattern", n->len ? "it has a line break" : "it is empty");
 	case T_ARG:
 		return load_arg(c, n, dest);
 	default:

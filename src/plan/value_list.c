@@ -44,8 +44,11 @@ static bool named_before(const char *const *v, size_t n, const char *s)
 static bool load_list(const struct value_ctx *c, const struct node *n, void *dest)
 {
 	if (n->kind != NODE_SEQ) {
-		const char *hint = c->row->type == T_ARGV || c->row->type == T_ARGVS ? "write [\"program\", \"argument\"]; there is no shell" : "write [one, two]";
-		bad(c->l, n->at, hint, "%s: expected %s", c->where, value_expected(c, c->row->type == T_ARGVS ? T_ARGV : c->row->type));
+		const char *hint = c->row->type == T_ARGV || c->row->type == T_ARGVS
+		                           ? "write [\"program\", \"argument\"]; there is no shell"
+		                           : "write [one, two]";
+		bad(c->l, n->at, hint, "%s: expected %s", c->where,
+		        value_expected(c, c->row->type == T_ARGVS ? T_ARGV : c->row->type));
 		return false;
 	}
 	enum value_type el = element_of(c->row->type);
@@ -77,7 +80,8 @@ static bool load_list(const struct value_ctx *c, const struct node *n, void *des
 static bool load_argvs(const struct value_ctx *c, const struct node *n, void *dest)
 {
 	if (n->kind != NODE_SEQ) {
-		bad(c->l, n->at, "write [[\"program\", \"argument\"]]", "%s: expected a list of argument vectors", c->where);
+		bad(c->l, n->at, "write [[\"program\", \"argument\"]]", "%s: expected a list of argument vectors",
+		        c->where);
 		return false;
 	}
 	struct plan_list *v = arena_array(c->l->arena, n->n + 1, sizeof(*v));
@@ -96,7 +100,8 @@ static bool good_variable(const char *s)
 	return *s && !s[n] && !isdigit((unsigned char)*s);
 }
 
-static bool load_pair(const struct value_ctx *c, const struct node *x, const struct plan_pair *before, size_t n_before, struct plan_pair *ret)
+static bool load_pair(const struct value_ctx *c, const struct node *x, const struct plan_pair *before, size_t n_before,
+        struct plan_pair *ret)
 {
 	if (!good_variable(x->key->text)) {
 		bad(c->l, x->key->at, NULL, "%s: %s is not the name of a variable", c->where, value_shown(c, x->key));

@@ -69,10 +69,12 @@ static void check_bad_file(const char *path)
 	size_t expected = 0;
 	for (const char *s = buf_str(&b); str_starts(s, "# expect: "); s = strchr(s, '\n') + 1) {
 		int line = 0, col = 0, n = 0;
-		ck_assert_msg(sscanf(s, "# expect: %d:%d: %n", &line, &col, &n) == 2, "%s: malformed expectation", path);
+		ck_assert_msg(
+		        sscanf(s, "# expect: %d:%d: %n", &line, &col, &n) == 2, "%s: malformed expectation", path);
 		char text[512];
 		snprintf(text, sizeof(text), "%.*s", (int)strcspn(s + n, "\n"), s + n);
-		ck_assert_msg(has_diag(line, col, text), "%s: not told at %d:%d: %s; told instead: %s", path, line, col, text, err.msg);
+		ck_assert_msg(has_diag(line, col, text), "%s: not told at %d:%d: %s; told instead: %s", path, line, col,
+		        text, err.msg);
 		expected++;
 	}
 	ck_assert_msg(expected > 0, "%s expects nothing", path);
@@ -190,7 +192,8 @@ END_TEST
 
 START_TEST(effective_plan_is_a_plan_with_the_same_meaning)
 {
-	static const char *const files[] = {"tests/plans/full.yaml", "plans/templates/ca.yaml", "plans/templates/tsa.yaml", "plans/templates/database.yaml"};
+	static const char *const files[] = {"tests/plans/full.yaml", "plans/templates/ca.yaml",
+	        "plans/templates/tsa.yaml", "plans/templates/database.yaml"};
 	for (size_t i = 0; i < ARRAY_LEN(files); i++) {
 		CLEAN(plan_free_ptr) struct plan *p = load_file(files[i]);
 		CLEAN(json_release) json_t *first = plan_to_json(p);
@@ -213,7 +216,9 @@ START_TEST(effective_plan_shows_what_applies)
 	ck_assert_ptr_null(json_object_get(json_array_get(steps, 0), "metadata"));
 	ck_assert_str_eq(json_string_value(json_object_get(json_array_get(steps, 3), "metadata")), "safe");
 	json_t *sites = json_object_get(j, "sites");
-	ck_assert_str_eq(json_string_value(json_object_get(json_object_get(json_array_get(sites, 0), "bandwidth"), "limit")), "50MiB/s");
+	ck_assert_str_eq(
+	        json_string_value(json_object_get(json_object_get(json_array_get(sites, 0), "bandwidth"), "limit")),
+	        "50MiB/s");
 }
 END_TEST
 
@@ -271,9 +276,10 @@ START_TEST(diagnostics_print_place_line_and_caret)
 	refuse(text, strlen(text));
 	CLEAN(buf_release) struct buf out = BUF_INIT(1 << 16);
 	ck_assert_int_eq(plan_diags_print(&diags, &out, &err), 0);
-	ck_assert_ptr_nonnull(strstr(buf_str(&out), "t.yaml:2:20: error: unknown key 'rpoo' in targets (did you mean 'rpo'?)\n"
-						    "  targets: {rto: 4h, rpoo: 1h}\n"
-						    "                     ^\n"));
+	ck_assert_ptr_nonnull(
+	        strstr(buf_str(&out), "t.yaml:2:20: error: unknown key 'rpoo' in targets (did you mean 'rpo'?)\n"
+	                              "  targets: {rto: 4h, rpoo: 1h}\n"
+	                              "                     ^\n"));
 	CLEAN(json_release) json_t *j = plan_diags_json(&diags);
 	ck_assert_uint_eq(json_array_size(j), diags.n);
 	ck_assert_str_eq(json_string_value(json_object_get(json_array_get(j, 0), "severity")), "error");
@@ -368,8 +374,9 @@ END_TEST
 
 START_TEST(windows_line_ends_and_a_byte_order_mark_are_fine)
 {
-	static const char text[] = "\xef\xbb\xbfplan: demo\r\ntargets: {rto: 4h, rpo: 1h}\r\nsources:\r\n  - {name: docs, paths: [/srv/docs]}\r\n"
-				   "sites:\r\n  - {name: north, url: \"file:///mnt/north\"}\r\n";
+	static const char text[] = "\xef\xbb\xbfplan: demo\r\ntargets: {rto: 4h, rpo: 1h}\r\nsources:\r\n  - {name: "
+	                           "docs, paths: [/srv/docs]}\r\n"
+	                           "sites:\r\n  - {name: north, url: \"file:///mnt/north\"}\r\n";
 	CLEAN(plan_free_ptr) struct plan *p = load(text);
 	ck_assert_str_eq(p->name, "demo");
 }
@@ -377,17 +384,23 @@ END_TEST
 
 START_TEST(json_is_read_as_yaml)
 {
-	CLEAN(plan_free_ptr) struct plan *p = load("{\"plan\": \"demo\", \"targets\": {\"rto\": \"4h\", \"rpo\": \"1h\"},"
-						   "\"sources\": [{\"name\": \"docs\", \"paths\": [\"/srv/docs\"]}], \"sites\": [{\"name\": \"n\", \"url\": \"file:///m\"}]}");
+	CLEAN(plan_free_ptr)
+	struct plan *p = load("{\"plan\": \"demo\", \"targets\": {\"rto\": \"4h\", \"rpo\": \"1h\"},"
+	                      "\"sources\": [{\"name\": \"docs\", \"paths\": [\"/srv/docs\"]}], \"sites\": [{\"name\": "
+	                      "\"n\", \"url\": \"file:///m\"}]}");
 	ck_assert_str_eq(p->sites[0].name, "n");
 }
 END_TEST
 
 START_TEST(secret_references_are_told_from_secrets)
 {
-	ck_assert(plan_is_secret_ref("file:/etc/key") && plan_is_secret_ref("env:KEY") && plan_is_secret_ref("systemd-credential:key"));
-	ck_assert(!plan_is_secret_ref("file:key") && !plan_is_secret_ref("env:") && !plan_is_secret_ref("hunter2") && !plan_is_secret_ref(NULL));
-	CLEAN(plan_free_ptr) struct plan *p = load(SMALL "recovery:\n  steps:\n    - {id: a, run: [x, \"--token-file=/run/t\"], env: {API_TOKEN: \"env:T\", PASSWORD_FILE: /run/p}}\n");
+	ck_assert(plan_is_secret_ref("file:/etc/key") && plan_is_secret_ref("env:KEY") &&
+	          plan_is_secret_ref("systemd-credential:key"));
+	ck_assert(!plan_is_secret_ref("file:key") && !plan_is_secret_ref("env:") && !plan_is_secret_ref("hunter2") &&
+	          !plan_is_secret_ref(NULL));
+	CLEAN(plan_free_ptr)
+	struct plan *p = load(SMALL "recovery:\n  steps:\n    - {id: a, run: [x, \"--token-file=/run/t\"], env: "
+	                            "{API_TOKEN: \"env:T\", PASSWORD_FILE: /run/p}}\n");
 	ck_assert_str_eq(p->recovery->steps[0].env.v[0].value, "env:T");
 }
 END_TEST
@@ -399,7 +412,8 @@ static void compare_document(const char *path, const char *text, size_t n)
 		ck_assert_int_eq(fs_replace(path, text, n, 0644, &err), 0);
 	CLEAN(buf_release) struct buf b = BUF_INIT(1 << 20);
 	ck_assert_int_eq(fs_read(path, &b, &err), 0);
-	ck_assert_msg(b.len == n && memcmp(b.p, text, n) == 0, "%s differs from the key table: run with HOLDFAST_UPDATE=1", path);
+	ck_assert_msg(b.len == n && memcmp(b.p, text, n) == 0,
+	        "%s differs from the key table: run with HOLDFAST_UPDATE=1", path);
 }
 
 START_TEST(schema_and_reference_page_are_those_of_the_table)

@@ -42,7 +42,8 @@ static void check_slots(const char *text, const char *zone_name, const char *aft
 	for (; *want; want++) {
 		char got[CLOCK_TEXT];
 		t = cron_next(&c, tz, t);
-		ck_assert_msg(t == at(*want), "%s in %s: %s instead of %s", text, zone_name, clock_rfc3339(got, t), *want);
+		ck_assert_msg(
+		        t == at(*want), "%s in %s: %s instead of %s", text, zone_name, clock_rfc3339(got, t), *want);
 	}
 }
 #define SLOTS(rule, zone, after, ...) check_slots(rule, zone, after, (const char *const[]){__VA_ARGS__, NULL})
@@ -54,7 +55,8 @@ START_TEST(fields_lists_ranges_steps_and_names_match)
 	SLOTS("5-10/5 23 * * *", "UTC", "2026-02-28T23:07:00Z", "2026-02-28T23:10:00Z", "2026-03-01T23:05:00Z");
 	SLOTS("0 9 * nov SUN", "UTC", "2026-01-01T00:00:00Z", "2026-11-01T09:00:00Z", "2026-11-08T09:00:00Z");
 	SLOTS("0 0 * * 7", "UTC", "2026-03-01T00:00:00Z", "2026-03-08T00:00:00Z");
-	SLOTS("0 0 * * 5-7", "UTC", "2026-03-02T00:00:00Z", "2026-03-06T00:00:00Z", "2026-03-07T00:00:00Z", "2026-03-08T00:00:00Z", "2026-03-13T00:00:00Z");
+	SLOTS("0 0 * * 5-7", "UTC", "2026-03-02T00:00:00Z", "2026-03-06T00:00:00Z", "2026-03-07T00:00:00Z",
+	        "2026-03-08T00:00:00Z", "2026-03-13T00:00:00Z");
 	SLOTS("@weekly", "UTC", "2026-03-02T12:00:00Z", "2026-03-08T00:00:00Z");
 	SLOTS("@monthly", "UTC", "2026-12-02T00:00:00Z", "2027-01-01T00:00:00Z");
 	SLOTS("@yearly", "UTC", "2026-01-01T00:00:00Z", "2027-01-01T00:00:00Z");
@@ -63,7 +65,8 @@ END_TEST
 
 START_TEST(day_of_month_and_weekday_are_either_when_both_are_restricted)
 {
-	SLOTS("0 0 13 * 5", "UTC", "2026-03-01T00:00:00Z", "2026-03-06T00:00:00Z", "2026-03-13T00:00:00Z", "2026-03-20T00:00:00Z");
+	SLOTS("0 0 13 * 5", "UTC", "2026-03-01T00:00:00Z", "2026-03-06T00:00:00Z", "2026-03-13T00:00:00Z",
+	        "2026-03-20T00:00:00Z");
 	SLOTS("0 0 14 * 5", "UTC", "2026-03-13T00:00:00Z", "2026-03-14T00:00:00Z");
 	SLOTS("0 0 */2 * 1", "UTC", "2026-03-01T00:00:00Z", "2026-03-09T00:00:00Z", "2026-03-23T00:00:00Z");
 }
@@ -79,13 +82,15 @@ END_TEST
 START_TEST(skipped_local_time_fires_once_when_time_exists_again)
 {
 	/* Berlin, 2026-03-29: 02:00 to 03:00 does not exist; 01:00 UTC is 03:00. */
-	SLOTS("30 2 * * *", "Europe/Berlin", "2026-03-28T00:00:00Z", "2026-03-28T01:30:00Z", "2026-03-29T01:00:00Z", "2026-03-30T00:30:00Z");
+	SLOTS("30 2 * * *", "Europe/Berlin", "2026-03-28T00:00:00Z", "2026-03-28T01:30:00Z", "2026-03-29T01:00:00Z",
+	        "2026-03-30T00:30:00Z");
 	SLOTS("*/20 2 * * *", "Europe/Berlin", "2026-03-29T00:00:00Z", "2026-03-29T01:00:00Z", "2026-03-30T00:00:00Z");
 	SLOTS("0 3 * * *", "Europe/Berlin", "2026-03-29T00:00:00Z", "2026-03-29T01:00:00Z", "2026-03-30T01:00:00Z");
 	/* Samoa left out the whole of 30 December 2011. */
 	SLOTS("0 12 30 12 *", "Pacific/Apia", "2011-12-01T00:00:00Z", "2011-12-30T10:00:00Z", "2012-12-29T22:00:00Z");
 	/* Lord Howe moves by half an hour. */
-	SLOTS("15 2 * * *", "Australia/Lord_Howe", "2026-10-03T00:00:00Z", "2026-10-03T15:30:00Z", "2026-10-04T15:15:00Z");
+	SLOTS("15 2 * * *", "Australia/Lord_Howe", "2026-10-03T00:00:00Z", "2026-10-03T15:30:00Z",
+	        "2026-10-04T15:15:00Z");
 }
 END_TEST
 
@@ -93,15 +98,18 @@ START_TEST(repeated_local_time_fires_the_first_time_only)
 {
 	/* Berlin, 2026-10-25: 02:00 to 03:00 comes twice, from 00:00 and from 01:00 UTC. */
 	SLOTS("30 2 * * *", "Europe/Berlin", "2026-10-24T12:00:00Z", "2026-10-25T00:30:00Z", "2026-10-26T01:30:00Z");
-	SLOTS("0,30 2 * * *", "Europe/Berlin", "2026-10-24T12:00:00Z", "2026-10-25T00:00:00Z", "2026-10-25T00:30:00Z", "2026-10-26T01:00:00Z");
+	SLOTS("0,30 2 * * *", "Europe/Berlin", "2026-10-24T12:00:00Z", "2026-10-25T00:00:00Z", "2026-10-25T00:30:00Z",
+	        "2026-10-26T01:00:00Z");
 	SLOTS("30 2 * * *", "Europe/Berlin", "2026-10-25T01:10:00Z", "2026-10-26T01:30:00Z");
 }
 END_TEST
 
 START_TEST(rule_for_every_hour_keeps_its_pace_through_changes)
 {
-	SLOTS("*/30 * * * *", "Europe/Berlin", "2026-10-25T00:00:00Z", "2026-10-25T00:30:00Z", "2026-10-25T01:00:00Z", "2026-10-25T01:30:00Z", "2026-10-25T02:00:00Z");
-	SLOTS("30 * * * *", "Europe/Berlin", "2026-03-29T00:00:00Z", "2026-03-29T00:30:00Z", "2026-03-29T01:30:00Z", "2026-03-29T02:30:00Z");
+	SLOTS("*/30 * * * *", "Europe/Berlin", "2026-10-25T00:00:00Z", "2026-10-25T00:30:00Z", "2026-10-25T01:00:00Z",
+	        "2026-10-25T01:30:00Z", "2026-10-25T02:00:00Z");
+	SLOTS("30 * * * *", "Europe/Berlin", "2026-03-29T00:00:00Z", "2026-03-29T00:30:00Z", "2026-03-29T01:30:00Z",
+	        "2026-03-29T02:30:00Z");
 	struct cron c = rule("*/15 * * * *");
 	CLEAN(tz_free_ptr) struct tz *tz = zone("Europe/Berlin");
 	ck_assert_int_eq(cron_longest_gap_ms(&c, tz, at("2026-01-01")), 15 * 60000);
@@ -137,9 +145,12 @@ END_TEST
 /* The field texts of a rule that a seed chooses. */
 static void random_rule(unsigned seed, char out[64])
 {
-	static const char *const minutes[] = {"*", "*/7", "0", "5,35", "58-59"}, *const hours[] = {"*", "2", "*/5", "1-3", "23"};
-	static const char *const mdays[] = {"*", "1", "15,31", "*/3"}, *const months[] = {"*", "3,10", "2"}, *const wdays[] = {"*", "sun", "1-3"};
-	snprintf(out, 64, "%s %s %s %s %s", minutes[seed % 5], hours[seed / 5 % 5], mdays[seed / 25 % 4], months[seed / 100 % 3], wdays[seed / 300 % 3]);
+	static const char *const minutes[] = {"*", "*/7", "0", "5,35", "58-59"}, *const hours[] = {
+	                                                                                 "*", "2", "*/5", "1-3", "23"};
+	static const char *const mdays[] = {"*", "1", "15,31", "*/3"}, *const months[] = {"*", "3,10", "2"},
+	                         *const wdays[] = {"*", "sun", "1-3"};
+	snprintf(out, 64, "%s %s %s %s %s", minutes[seed % 5], hours[seed / 5 % 5], mdays[seed / 25 % 4],
+	        months[seed / 100 % 3], wdays[seed / 300 % 3]);
 }
 
 static bool field_has(uint64_t bits, int value)
@@ -154,7 +165,8 @@ static bool matches(const struct cron *c, time_t t)
 	gmtime_r(&t, &tm);
 	bool m = field_has(c->mday, tm.tm_mday), w = field_has(c->wday, tm.tm_wday);
 	bool day = c->any_mday || c->any_wday ? m && w : m || w;
-	return day && field_has(c->month, tm.tm_mon + 1) && field_has(c->hour, tm.tm_hour) && field_has(c->minute, tm.tm_min);
+	return day && field_has(c->month, tm.tm_mon + 1) && field_has(c->hour, tm.tm_hour) &&
+	       field_has(c->minute, tm.tm_min);
 }
 
 START_TEST(next_slot_agrees_with_a_walk_over_minutes)
@@ -178,7 +190,8 @@ END_TEST
 
 START_TEST(slots_ascend_and_are_one_a_day_in_every_zone)
 {
-	static const char *const zones[] = {"Europe/Berlin", "America/New_York", "Australia/Lord_Howe", "Pacific/Apia", "Africa/Casablanca", "Asia/Kathmandu", "America/St_Johns"};
+	static const char *const zones[] = {"Europe/Berlin", "America/New_York", "Australia/Lord_Howe", "Pacific/Apia",
+	        "Africa/Casablanca", "Asia/Kathmandu", "America/St_Johns"};
 	struct cron c = rule("30 2 * * *");
 	for (size_t i = 0; i < ARRAY_LEN(zones); i++) {
 		CLEAN(tz_free_ptr) struct tz *tz = zone(zones[i]);
@@ -195,8 +208,9 @@ END_TEST
 
 START_TEST(offsets_agree_with_the_c_library)
 {
-	static const char *const zones[] = {"UTC", "Europe/Berlin", "Europe/Dublin", "America/New_York", "America/Sao_Paulo", "Asia/Tehran", "Asia/Kolkata", "Pacific/Apia",
-		"Australia/Lord_Howe", "America/Nuuk", "Etc/GMT+5", "Pacific/Chatham"};
+	static const char *const zones[] = {"UTC", "Europe/Berlin", "Europe/Dublin", "America/New_York",
+	        "America/Sao_Paulo", "Asia/Tehran", "Asia/Kolkata", "Pacific/Apia", "Australia/Lord_Howe",
+	        "America/Nuuk", "Etc/GMT+5", "Pacific/Chatham"};
 	for (size_t i = 0; i < ARRAY_LEN(zones); i++) {
 		CLEAN(tz_free_ptr) struct tz *tz = zone(zones[i]);
 		setenv("TZ", zones[i], 1);
@@ -204,7 +218,8 @@ START_TEST(offsets_agree_with_the_c_library)
 		for (time_t t = 0; t < 4102444800; t += 13 * 86400 + 4321) {
 			struct tm tm;
 			localtime_r(&t, &tm);
-			ck_assert_msg(tz_offset(tz, t) == tm.tm_gmtoff, "%s at %lld: %d, not %ld", zones[i], (long long)t, tz_offset(tz, t), tm.tm_gmtoff);
+			ck_assert_msg(tz_offset(tz, t) == tm.tm_gmtoff, "%s at %lld: %d, not %ld", zones[i],
+			        (long long)t, tz_offset(tz, t), tm.tm_gmtoff);
 		}
 	}
 }
@@ -240,8 +255,10 @@ START_TEST(wrong_rules_name_the_field_and_its_place)
 	static const struct {
 		const char *text;
 		size_t col;
-	} wrong[] = {{"60 * * * *", 0}, {"0 24 * * *", 2}, {"0 0 0 * *", 4}, {"0 0  32 * *", 5}, {"0 0 1 13 *", 6}, {"0 0 1 1 8", 8}, {"0 0 1 1 mon-foo", 8}, {"0 0 1 1", 7},
-		{"0 0 1 1 1 1", 10}, {"* * * * */9", 8}, {"1,,2 * * * *", 0}, {"-1 * * * *", 0}, {"*/0 * * * *", 0}, {"99999999999 * * * *", 0}, {"", 0}, {"@reboot", 0}};
+	} wrong[] = {{"60 * * * *", 0}, {"0 24 * * *", 2}, {"0 0 0 * *", 4}, {"0 0  32 * *", 5}, {"0 0 1 13 *", 6},
+	        {"0 0 1 1 8", 8}, {"0 0 1 1 mon-foo", 8}, {"0 0 1 1", 7}, {"0 0 1 1 1 1", 10}, {"* * * * */9", 8},
+	        {"1,,2 * * * *", 0}, {"-1 * * * *", 0}, {"*/0 * * * *", 0}, {"99999999999 * * * *", 0}, {"", 0},
+	        {"@reboot", 0}};
 	for (size_t i = 0; i < ARRAY_LEN(wrong); i++) {
 		struct cron c;
 		size_t col = 999;

@@ -86,12 +86,16 @@ END_TEST
 
 START_TEST(bare_plan_meets_little)
 {
-	CLEAN(judged_release) struct judged j = {.plan = load("plan: demo\ntargets: {rto: 4h, rpo: 1h}\nsources:\n  - {name: docs, command: [pg_dump, -Fc, ca]}\n"
-							      "sites:\n  - {name: north, url: \"file:///mnt/north\"}\n"),
-						 .facts = PLAN_FACTS_INIT};
+	CLEAN(judged_release)
+	struct judged j = {.plan = load("plan: demo\ntargets: {rto: 4h, rpo: 1h}\nsources:\n  - {name: docs, command: "
+	                                "[pg_dump, -Fc, ca]}\n"
+	                                "sites:\n  - {name: north, url: \"file:///mnt/north\"}\n"),
+	        .facts = PLAN_FACTS_INIT};
 	plan_lint(j.plan, NULL, &j.found);
-	static const char *const not_met[] = {"targets", "schedule", "rpo", "copies", "zone", "distance", "retention", "retention-lock", "verify", "min-size", "dump-compression",
-		"owner", "deputies", "review", "activation", "approvals", "prune-approvals", "recovery-order", "checks", "drills", "negative-drills", "crisis", "notify"};
+	static const char *const not_met[] = {"targets", "schedule", "rpo", "copies", "zone", "distance", "retention",
+	        "retention-lock", "verify", "min-size", "dump-compression", "owner", "deputies", "review", "activation",
+	        "approvals", "prune-approvals", "recovery-order", "checks", "drills", "negative-drills", "crisis",
+	        "notify"};
 	for (size_t i = 0; i < ARRAY_LEN(not_met); i++)
 		expect(&j, not_met[i], PLAN_NOT_MET);
 	expect(&j, "custody", PLAN_UNKNOWN);
@@ -105,8 +109,10 @@ END_TEST
 
 START_TEST(distance_is_along_the_great_circle)
 {
-	struct plan_geo berlin = {.lat = 52.52, .lon = 13.405}, helsinki = {.lat = 60.17, .lon = 24.94}, sydney = {.lat = -33.87, .lon = 151.21}, fiji = {.lat = -17, .lon = 179.5},
-			samoa = {.lat = -17, .lon = -179.5}, pole = {.lat = 90, .lon = 0}, other = {.lat = -90, .lon = 77};
+	struct plan_geo berlin = {.lat = 52.52, .lon = 13.405}, helsinki = {.lat = 60.17, .lon = 24.94},
+	                sydney = {.lat = -33.87, .lon = 151.21}, fiji = {.lat = -17, .lon = 179.5},
+	                samoa = {.lat = -17, .lon = -179.5}, pole = {.lat = 90, .lon = 0},
+	                other = {.lat = -90, .lon = 77};
 	ck_assert_double_eq_tol(plan_distance_km(&berlin, &helsinki), 1105, 5);
 	ck_assert_double_eq_tol(plan_distance_km(&berlin, &sydney), 16090, 30);
 	ck_assert_double_eq_tol(plan_distance_km(&fiji, &samoa), 106.3, 1);
@@ -205,9 +211,13 @@ END_TEST
 
 START_TEST(compressed_dumps_are_named)
 {
-	static const char *const compressed[] = {"[\"pg_dump\", \"-Fc\", \"ca\"]", "[\"/usr/bin/pg_dump\", \"-F\", \"c\", \"-Z5\", \"ca\"]", "[tar, -c, -z, /x]", "[tar, czf, \"-\", /x]",
-		"[\"sh\", \"-c\", \"mysqldump ca | gzip\"]", "[gzip, \"-c\", /x]", "[mongodump, \"--archive\", \"--gzip\"]"};
-	static const char *const plain[] = {"[\"pg_dump\", \"-Fc\", \"-Z0\", \"ca\"]", "[pg_dump, \"--format=custom\", \"--compress=0\", ca]", "[pg_dump, ca]", "[tar, -c, /x]", "[tar, cf, \"-\", /x]"};
+	static const char *const compressed[] = {"[\"pg_dump\", \"-Fc\", \"ca\"]",
+	        "[\"/usr/bin/pg_dump\", \"-F\", \"c\", \"-Z5\", \"ca\"]", "[tar, -c, -z, /x]", "[tar, czf, \"-\", /x]",
+	        "[\"sh\", \"-c\", \"mysqldump ca | gzip\"]", "[gzip, \"-c\", /x]",
+	        "[mongodump, \"--archive\", \"--gzip\"]"};
+	static const char *const plain[] = {"[\"pg_dump\", \"-Fc\", \"-Z0\", \"ca\"]",
+	        "[pg_dump, \"--format=custom\", \"--compress=0\", ca]", "[pg_dump, ca]", "[tar, -c, /x]",
+	        "[tar, cf, \"-\", /x]"};
 	for (size_t i = 0; i < ARRAY_LEN(plain); i++) {
 		CA(j, "[\"pg_dump\", \"-Fc\", \"-Z0\", \"ca\"]", plain[i], NULL);
 		ck_assert_msg(find(&j, NULL, "dump-compression")->verdict == PLAN_MET, "%s", plain[i]);
@@ -254,7 +264,8 @@ END_TEST
 
 START_TEST(not_applicable_carries_its_reason)
 {
-	CA(j, "requirements:", "not_applicable:\n  - {requirement: CIR-4.2.2c, reason: one building only}\nrequirements:", NULL);
+	CA(j, "requirements:",
+	        "not_applicable:\n  - {requirement: CIR-4.2.2c, reason: one building only}\nrequirements:", NULL);
 	const struct plan_finding *f = find(&j, "cir-2024-2690", "CIR-4.2.2c");
 	ck_assert_int_eq(f->verdict, PLAN_NOT_APPLICABLE);
 	ck_assert_str_eq(f->rationale, "one building only");
