@@ -243,6 +243,22 @@ START_TEST(get_appends_and_keeps_its_ceiling)
 }
 END_TEST
 
+START_TEST(a_get_that_fails_in_the_middle_leaves_the_buffer_as_it_was)
+{
+	CLEAN(store_free_ptr) struct store *s = open_nth(_i);
+	CLEAN(free_ptr) unsigned char *p = pattern_bytes(4 << 20, 5);
+	CLEAN(buf_release) struct buf b = BUF_INIT((2 << 20) + 9);
+	struct err err = ERR_INIT;
+
+	put_text(s, "a/five", "12345");
+	must(store_put_bytes(s, "a/large", p, 4 << 20, &err), &err);
+	must(store_get(s, "a/five", &b, &err), &err);
+	ck_assert_int_eq(store_get(s, "a/large", &b, &err), -ERR_NOMEM);
+	ck_assert_int_eq(store_get_range(s, "a/large", 1, 3 << 20, &b, &err), -ERR_NOMEM);
+	ck_assert_str_eq(buf_str(&b), "12345");
+}
+END_TEST
+
 /* --- ranges --- */
 
 static void expect_sunk(struct store *s, uint64_t off, uint64_t len, const char *text)
@@ -464,6 +480,8 @@ START_TEST(lists_start_at_a_prefix_and_after_a_key)
 	expect_list(s, "p/a/", NULL, "p/a/1 p/a/2 ");
 	expect_list(s, "p/a/2", NULL, "p/a/2 ");
 	expect_list(s, "p/c", NULL, "");
+	expect_list(s, "p/a/10", NULL, "");
+	expect_list(s, "p01", NULL, "");
 	expect_list(s, "p", NULL, "p/a-b/1 p/a/1 p/a/2 p/ab/1 p/b/1 p0 ");
 	expect_list(s, "p/", "p/a/1", "p/a/2 p/ab/1 p/b/1 ");
 	expect_list(s, "p/", "p/a", "p/a-b/1 p/a/1 p/a/2 p/ab/1 p/b/1 ");
@@ -653,9 +671,10 @@ TCase *store_conformance(const struct conformance_driver *drivers, int n)
 	const TTest *const tests[] = {what_is_put_can_be_read_listed_and_statted, another_handle_sees_the_same_objects,
 	        a_taken_key_keeps_its_bytes, put_same_takes_equal_bytes_only, an_empty_object_is_an_object,
 	        a_large_object_comes_back_bit_for_bit, pieces_are_joined_in_order, get_appends_and_keeps_its_ceiling,
-	        a_range_is_cut_at_the_end_of_the_object, get_range_wants_every_byte,
-	        a_range_of_a_large_object_crosses_blocks, a_sink_stops_a_get_with_its_own_error,
-	        a_key_never_put_is_missing, a_key_is_not_the_directory_of_another, a_removed_key_is_gone_and_free,
+	        a_get_that_fails_in_the_middle_leaves_the_buffer_as_it_was, a_range_is_cut_at_the_end_of_the_object,
+	        get_range_wants_every_byte, a_range_of_a_large_object_crosses_blocks,
+	        a_sink_stops_a_get_with_its_own_error, a_key_never_put_is_missing,
+	        a_key_is_not_the_directory_of_another, a_removed_key_is_gone_and_free,
 	        keys_outside_the_rules_are_refused, keys_up_to_the_limits_work_and_longer_ones_are_refused,
 	        lists_are_in_byte_order_of_whole_keys, lists_start_at_a_prefix_and_after_a_key,
 	        prefixes_that_leave_the_tree_are_refused, a_list_stops_when_told_to, a_list_callback_may_use_the_store,

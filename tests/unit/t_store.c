@@ -710,7 +710,7 @@ END_TEST
 
 START_TEST(a_site_that_fails_does_not_stop_the_others)
 {
-	struct store *sites[2] = {new_mem("good"), new_fault(RULES("put p/ fail NOSPACE after 5"))};
+	struct store *sites[2] = {new_mem("good"), new_fault(RULES("put p/ fail NOSPACE after 5 times 1"))};
 	struct store_multi *m = store_multi_new(sites, 2);
 	CLEAN(store_keys_release) struct store_keys good = {0}, bad = {0};
 	struct err err = ERR_INIT;
