@@ -195,6 +195,20 @@ START_TEST(lock_counts_when_probed_and_long_enough)
 }
 END_TEST
 
+START_TEST(probe_that_finds_no_lock_is_no_lock_for_any_retention)
+{
+	int64_t none[] = {0};
+	CLEAN(judged_release)
+	struct judged j = {
+	        .plan = load("plan: demo\ntargets: {rto: 4h, rpo: 1h}\nsources:\n  - {name: docs, paths: [/srv]}\n"
+	                     "sites:\n  - {name: north, url: \"file:///mnt/north\"}\n"),
+	        .facts = PLAN_FACTS_INIT};
+	j.facts.probed_immutable_ms = none;
+	plan_lint(j.plan, &j.facts, &j.found);
+	expect(&j, "retention-lock", PLAN_NOT_MET);
+}
+END_TEST
+
 START_TEST(custody_is_not_met_while_the_key_is_on_the_controller)
 {
 	struct plan_facts f = PLAN_FACTS_INIT;
@@ -314,6 +328,7 @@ static Suite *suite(void)
 	tcase_add_test(t, recovery_time_is_reckoned_from_size_and_bandwidth);
 	tcase_add_test(t, review_is_overdue_from_its_day_on);
 	tcase_add_test(t, lock_counts_when_probed_and_long_enough);
+	tcase_add_test(t, probe_that_finds_no_lock_is_no_lock_for_any_retention);
 	tcase_add_test(t, custody_is_not_met_while_the_key_is_on_the_controller);
 	tcase_add_test(t, compressed_dumps_are_named);
 	tcase_add_test(t, class_policy_names_what_is_short);
