@@ -1,24 +1,33 @@
 # holdfast: one non-recursive makefile. `make help` lists the targets.
-CC ?= gcc
-VARIANT := $(if $(SAN),$(subst $(shell printf ','),-,$(SAN)),$(if $(DEBUG),debug,release))$(if $(filter clang,$(CC)),-clang)
+#   V=1 shows commands, SAN=address,undefined or SAN=thread builds with sanitizers, CC=clang and DEBUG=1 do what they say.
+CC := $(if $(filter default undefined,$(origin CC)),gcc,$(CC))
+comma := ,
+VARIANT := $(if $(SAN),$(subst $(comma),-,$(SAN)),$(if $(DEBUG),debug,release))$(if $(filter clang%,$(CC)),-clang)
 B := build/$(VARIANT)
 Q := $(if $(V),,@)
 
+# Debian 12 packages: to build and run the demo, and on top of them to run the tests
+DEPS := gcc libc6-dev pkg-config libarchive-dev libzstd-dev libssl-dev libjansson-dev libfyaml-dev libsqlite3-dev libacl1-dev openssl sqlite3 tzdata ca-certificates
+CHECK_DEPS := check git python3 python3-jsonschema python3-cryptography python3-zstandard attr acl rsync strace openssh-client mandoc prometheus clang-format shellcheck
+
 PKGS := libarchive libzstd libcrypto jansson libfyaml sqlite3 libacl
 WARN := -Wall -Wextra -Wshadow -Wconversion -Wvla -Wundef -Wformat=2 -Wstrict-prototypes -Wmissing-prototypes -Wwrite-strings $(if $(CI),-Werror)
-OPT := $(if $(SAN),-O1 -g -fno-omit-frame-pointer -fsanitize=$(SAN) -fno-sanitize-recover=all,$(if $(DEBUG),-O0 -g,-O2 -g -D_FORTIFY_SOURCE=3 -fstack-protector-strong))
+OPT := $(if $(SAN),-O1 -g -fno-omit-frame-pointer -fsanitize=$(SAN) $(if $(findstring thread,$(SAN)),,-fno-sanitize-recover=all),$(if $(DEBUG),-O0 -g,-O2 -g -D_FORTIFY_SOURCE=3 -fstack-protector-strong))
 CFLAGS_ALL := -std=gnu17 -D_GNU_SOURCE -D_FILE_OFFSET_BITS=64 -Isrc -fPIE -pthread $(OPT) $(WARN) $(shell pkg-config --cflags $(PKGS) 2>/dev/null) $(CFLAGS)
-LDFLAGS_ALL := -pie -pthread $(if $(SAN),-fsanitize=$(SAN),-Wl,-z,relro,-z,now) $(LDFLAGS)
+LDFLAGS_ALL := -pie -pthread $(if $(SAN),-fsanitize=$(SAN),-Wl$(comma)-z$(comma)relro$(comma)-z$(comma)now) $(LDFLAGS)
 LIBS := $(shell pkg-config --libs $(PKGS) 2>/dev/null) -lm
+CHECK_LIBS = $(shell pkg-config --libs check)
 
-LIB_SRC := $(sort $(wildcard src/*/*.c))
-LIB_SRC := $(filter-out src/cli/main.c,$(LIB_SRC))
+LIB_SRC := $(filter-out src/cli/main.c,$(sort $(wildcard src/*/*.c)))
 LIB_OBJ := $(LIB_SRC:%.c=$(B)/%.o)
 LIB := $(B)/libholdfast.a
-UNIT_SRC := $(sort $(wildcard tests/unit/t_*.c))
-UNIT := $(UNIT_SRC:tests/unit/%.c=$(B)/tests/%)
+UNIT := $(patsubst tests/unit/%.c,%,$(sort $(wildcard tests/unit/t_*.c)))
+FUZZ := $(patsubst tests/fuzz/%.c,%,$(sort $(wildcard tests/fuzz/f_*.c)))
+INTEGRATION := $(sort $(wildcard tests/integration/[0-9]*.sh))
+# unit tests of what runs on several threads: they run under the thread sanitizer too
+THREADED := $(filter t_store t_restore t_session t_check t_base_os,$(UNIT))
 
-all: $(B)/holdfast ## build the program
+all: $(B)/holdfast ## build the program (build/release/holdfast)
 
 $(B)/flags: FORCE
 	@mkdir -p $(B); echo '$(CC) $(CFLAGS_ALL) $(LDFLAGS_ALL)' | cmp -s - $@ || echo '$(CC) $(CFLAGS_ALL) $(LDFLAGS_ALL)' > $@
@@ -35,19 +44,72 @@ $(B)/holdfast: $(B)/src/cli/main.o $(LIB)
 	$(if $(Q),@echo "  LD $@")
 	$(Q)$(CC) $(LDFLAGS_ALL) -o $@ $^ $(LIBS)
 
+# --- packages ---
+deps: ## install what building and the demo need (Debian 12)
+	$(Q)tests/tools/install-packages.sh $(DEPS)
+
+check-deps: deps ## install what the tests need on top; services are kept from starting
+	$(Q)tests/tools/install-packages.sh $(CHECK_DEPS)
+
+# --- the main job, on real input ---
+demo: deps ## make a certification authority, back it up, drill its recovery, show the proof (build/demo)
+	$(Q)$(MAKE) --no-print-directory all
+	$(Q)examples/demo.sh $(B)/holdfast build/demo
+
+# --- tests ---
 $(B)/tests/t_store: $(B)/tests/unit/store_conformance.o
 $(addprefix $(B)/tests/,t_restore t_check t_session t_replicate): $(B)/tests/unit/repo_fixture.o
 
 $(B)/tests/t_%: $(B)/tests/unit/t_%.o $(LIB)
 	@mkdir -p $(@D)
-	$(Q)$(CC) $(LDFLAGS_ALL) -o $@ $(filter %.o,$^) $(filter %.a,$^) $(shell pkg-config --libs check) $(LIBS)
+	$(Q)$(CC) $(LDFLAGS_ALL) -o $@ $(filter %.o,$^) $(filter %.a,$^) $(CHECK_LIBS) $(LIBS)
 
--include $(wildcard $(B)/src/*/*.d $(B)/tests/unit/*.d)
+$(B)/fuzz/replay_%: $(B)/tests/fuzz/f_%.o $(B)/tests/fuzz/replay.o $(LIB)
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(LDFLAGS_ALL) -o $@ $(filter %.o,$^) $(filter %.a,$^) $(LIBS)
 
 # one module's unit tests: make t_base SAN=address,undefined
 t_%: $(B)/tests/t_%
 	$(B)/tests/$@
 
+check: check-deps ## everything: installs packages, then lint, unit tests, corpora under sanitizers, integration
+	$(Q)$(MAKE) --no-print-directory check-all
+
+check-all: lint
+	$(Q)$(MAKE) --no-print-directory -j2 all
+	$(Q)$(MAKE) --no-print-directory -j2 SAN=address,undefined build-tests
+	$(Q)$(MAKE) --no-print-directory -j2 SAN=thread build-threaded
+	$(Q)$(MAKE) --no-print-directory docs-check
+	$(Q)tests/run $(foreach t,$(UNIT),$(t)=build/address-undefined/tests/$(t)) \
+		$(foreach t,$(THREADED),$(t)-threads=build/thread/tests/$(t)) \
+		$(foreach f,$(FUZZ),$(f)-corpus='build/address-undefined/fuzz/replay_$(f:f_%=%) tests/fuzz/corpus/$(f:f_%=%)') \
+		$(foreach i,$(INTEGRATION),$(basename $(notdir $(i)))='HOLDFAST=$(CURDIR)/$(B)/holdfast $(i)')
+
+build-tests: $(UNIT:%=$(B)/tests/%) $(FUZZ:f_%=$(B)/fuzz/replay_%)
+build-threaded: $(THREADED:%=$(B)/tests/%)
+
+unit: $(UNIT:%=$(B)/tests/%) ## unit tests of this variant
+	$(Q)tests/run $(foreach t,$(UNIT),$(t)=$(B)/tests/$(t))
+
+integration: $(B)/holdfast ## integration tests: real programs, real files
+	$(Q)tests/run $(foreach i,$(INTEGRATION),$(basename $(notdir $(i)))='HOLDFAST=$(CURDIR)/$(B)/holdfast $(i)')
+
+lint: ## include layers, sizes, shell scripts
+	$(Q)tests/tools/check-layers.py
+	$(Q)tests/tools/check-size.py
+	$(Q)shellcheck -S warning tests/run $(wildcard tests/tools/*.sh tests/integration/*.sh tests/lib/*.sh examples/*.sh)
+
+FUZZ_SECONDS ?= 600
+fuzz: ## fuzz every decoder for FUZZ_SECONDS (needs clang and libclang-rt-14-dev); new inputs join the corpora
+	$(Q)$(MAKE) --no-print-directory -j2 CC=clang SAN=address,undefined,fuzzer-no-link build-fuzzers
+	$(Q)for f in $(FUZZ:f_%=%); do mkdir -p tests/fuzz/corpus/$$f; build/address-undefined-fuzzer-no-link-clang/fuzz/$$f -max_total_time=$(FUZZ_SECONDS) \
+		-rss_limit_mb=2048 -timeout=10 -max_len=65536 -print_final_stats=1 tests/fuzz/corpus/$$f 2>&1 | tail -8 || exit 1; done
+build-fuzzers: $(FUZZ:f_%=$(B)/fuzz/%)
+$(B)/fuzz/%: $(B)/tests/fuzz/f_%.o $(LIB)
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(LDFLAGS_ALL) -fsanitize=fuzzer -o $@ $(filter %.o,$^) $(filter %.a,$^) $(LIBS)
+
+# --- documents ---
 docs: $(B)/holdfast ## write manual pages and completion scripts below build/
 	$(Q)mkdir -p $(B)/man $(B)/completion
 	$(Q)$< help --pages | while read -r page command; do $< help --man $$command > $(B)/man/$$page.1 || exit 1; done
@@ -56,12 +118,23 @@ docs: $(B)/holdfast ## write manual pages and completion scripts below build/
 docs-check: docs ## judge them
 	$(Q)tests/tools/check-docs.sh $(B)/man $(B)/completion
 
+PREFIX ?= /usr/local
+install: all docs ## install below PREFIX (DESTDIR is obeyed)
+	install -D -m 755 $(B)/holdfast $(DESTDIR)$(PREFIX)/bin/holdfast
+	install -d $(DESTDIR)$(PREFIX)/share/man/man1
+	install -m 644 $(B)/man/*.1 $(DESTDIR)$(PREFIX)/share/man/man1
+	install -D -m 644 $(B)/completion/holdfast.bash $(DESTDIR)$(PREFIX)/share/bash-completion/completions/holdfast
+	install -D -m 644 $(B)/completion/holdfast.fish $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d/holdfast.fish
+	install -D -m 644 plans/holdfast-plan.schema.json $(DESTDIR)$(PREFIX)/share/holdfast/holdfast-plan.schema.json
+
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  %-14s %s\n", $$1, $$2}' Makefile
 
 clean: ## remove what was built
 	rm -rf build
 
+-include $(wildcard $(B)/src/*/*.d $(B)/tests/*/*.d)
+
 FORCE:
-.PHONY: all docs docs-check help clean FORCE
+.PHONY: all deps check-deps demo check check-all build-tests build-threaded unit integration lint fuzz build-fuzzers docs docs-check install help clean FORCE
 .SECONDARY:

@@ -68,7 +68,7 @@ struct run {
 /* Load the plan (operand NULL: none) and prepare the job. On failure diagnostics are on standard error already. */
 int run_open(struct run *r, struct cli *c, const char *operand, struct err *err) HF_NODISCARD;
 /* Print a listing's end, or the result, in the form that was asked for; returns status. result may be NULL. */
-int run_finish(struct run *r, int status, const json_t *result, run_render_fn render, const struct err *err);
+int run_finish(struct run *r, int status, const json_t *result, run_render_fn render, struct err *err);
 /* One item of a listing; what job.item calls, and what handlers with items of their own call. */
 void run_item(void *arg, const json_t *item);
 void run_release(struct run *r);

@@ -51,7 +51,7 @@ int main(int argc, char **argv)
 	struct cli_env env;
 	struct cli cli;
 
-	umask(077);
+	umask(022); /* secrets are made with modes of their own; results and metrics are for others to read */
 	mem_no_dumps();
 	cli_env_read(&env);
 	if (args_parse(&args, argc, argv, &err))

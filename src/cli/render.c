@@ -13,6 +13,13 @@ const char *render_str(const json_t *o, const char *key)
 	return json_string_value(json_object_get(o, key));
 }
 
+const char *render_plan(const json_t *result)
+{
+	const json_t *plan = json_object_get(result, "plan");
+
+	return json_is_object(plan) ? render_str(plan, "name") : json_string_value(plan);
+}
+
 int64_t render_int(const json_t *o, const char *key, int64_t fallback)
 {
 	const json_t *v = json_object_get(o, key);

@@ -8,6 +8,8 @@
 
 /* Members of a JSON object: NULL, fallback or false when missing or of another type. */
 const char *render_str(const json_t *o, const char *key);
+/* Name of the plan a result is about. */
+const char *render_plan(const json_t *result);
 int64_t render_int(const json_t *o, const char *key, int64_t fallback);
 bool render_true(const json_t *o, const char *key);
 

@@ -105,7 +105,7 @@ static void part_list(struct cli *c, const char *title, const json_t *list)
 
 static void first_line(struct cli *c, const json_t *result)
 {
-	const char *plan = render_str(result, "plan"), *scenario = render_str(result, "scenario");
+	const char *plan = render_plan(result), *scenario = render_str(result, "scenario");
 	const char *outcome = render_str(result, "outcome");
 	const struct term *t = &c->out_term;
 	bool done = str_eq(outcome, "done");
@@ -126,7 +126,7 @@ static void first_line(struct cli *c, const json_t *result)
 
 static void where_it_lies(struct cli *c, const json_t *result)
 {
-	const char *plan = render_str(result, "plan"), *work = render_str(json_object_get(result, "extra"), "work");
+	const char *plan = render_plan(result), *work = render_str(json_object_get(result, "extra"), "work");
 
 	fputc('\n', c->out);
 	if (plan && str_is_id(plan))

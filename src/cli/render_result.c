@@ -121,7 +121,7 @@ void render_lists(struct cli *c, const json_t *result)
 /* "backup of demo: done in 3 s, 1.2 GiB read, 3.4 MiB new" */
 void render_result(struct cli *c, const json_t *result)
 {
-	const char *kind = render_str(result, "kind"), *plan = render_str(result, "plan"),
+	const char *kind = render_str(result, "kind"), *plan = render_plan(result),
 	           *outcome = render_str(result, "outcome");
 	const json_t *bytes = json_object_get(result, "bytes");
 	char took[RENDER_TEXT], read[RENDER_TEXT], added[RENDER_TEXT];

@@ -103,7 +103,7 @@ static void warn_of_status(int status)
 			log_msg(LOG_WARN, "%s (exit status %d)", rows[i].meaning, status);
 }
 
-int run_finish(struct run *r, int status, const json_t *result, run_render_fn render, const struct err *err)
+int run_finish(struct run *r, int status, const json_t *result, run_render_fn render, struct err *err)
 {
 	struct cli *c = r->c;
 
@@ -115,7 +115,9 @@ int run_finish(struct run *r, int status, const json_t *result, run_render_fn re
 	else if (!c->json && result && !(c->quiet && status == 0))
 		render(c, result);
 	fflush(c->out); /* what was found stands before what is said about it */
-	if (status && !err->code)
+	if (!status)
+		err->code = ERR_OK; /* what was met and mended on the way is in the result */
+	else if (!err->code)
 		warn_of_status(status);
 	return status;
 }

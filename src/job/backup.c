@@ -80,39 +80,42 @@ static int open_writer(struct source_run *s, struct err *err)
 	return writer_open(&w, &s->writer, err);
 }
 
+static ssize_t read_child(void *arg, void *to, size_t n)
+{
+	return proc_read(arg, to, n);
+}
+
+/* A dump that failed or shrank is no backup. */
+static int judge_command(const struct source_run *s, struct proc *p, int status, struct err *err)
+{
+	const struct plan_source *ps = s->ps;
+	char tail[200];
+	if (status)
+		return err_set(err, ERR_FAILED, "source '%s': %s ended with status %d, so its output is no backup: %s", ps->name, ps->command.v[0], status,
+			log_safe(tail, sizeof tail, buf_str(&p->err_tail)));
+	if (s->facts.bytes >= ps->min_size)
+		return 0;
+	err_set(err, ERR_FAILED, "source '%s': %llu bytes, but min_size is %llu: an empty or shrunken dump is no backup", ps->name, (unsigned long long)s->facts.bytes,
+		(unsigned long long)ps->min_size);
+	return err_hint(err, "look at the command's own output; the earlier snapshot stays the newest");
+}
+
 static int read_command(struct source_run *s, struct err *err)
 {
-	struct proc p;
-	int status = 0;
+	CLEAN(proc_release) struct proc p = PROC_INIT;
 	struct hook_env env;
+	int status = 0;
 	int rc = hook_env_init(&env, &s->ps->env, NULL, err);
 	if (rc)
 		return rc;
 	struct proc_opts po = {.env = env.v, .cwd = s->ps->cwd, .stdin_fd = -1, .timeout_ms = s->ps->timeout_ms, .cancel = s->j->cancel};
 	rc = proc_open(s->ps->command.v, &po, PROC_READ, &p, err);
 	hook_env_release(&env);
-	if (rc)
-		return rc;
-	rc = scan_stream(s->scan, s->writer, s->ps->name, p.fd, &s->facts, err);
-	proc_poll_stderr(&p);
-	struct err why = ERR_INIT;
-	int waited = proc_close(&p, rc ? 1000 : s->ps->timeout_ms, &status, &why);
-	if (!rc && waited) {
-		*err = why;
-		rc = waited;
-	}
-	if (!rc && status) {
-		char tail[200];
-		rc = err_set(err, ERR_FAILED, "source '%s': %s ended with status %d, so its output is no backup: %s", s->ps->name, s->ps->command.v[0], status,
-			log_safe(tail, sizeof tail, buf_str(&p.err_tail)));
-	}
-	buf_release(&p.err_tail);
-	if (!rc && s->facts.bytes < s->ps->min_size) {
-		rc = err_set(err, ERR_FAILED, "source '%s': %llu bytes, but min_size is %llu: an empty or shrunken dump is no backup", s->ps->name, (unsigned long long)s->facts.bytes,
-			(unsigned long long)s->ps->min_size);
-		err_hint(err, "look at the command's own output; the earlier snapshot stays the newest");
-	}
-	return rc;
+	if (!rc)
+		rc = scan_stream(s->scan, s->writer, s->ps->name, read_child, &p, &s->facts, err);
+	if (!rc)
+		rc = proc_close(&p, s->ps->timeout_ms, &status, err);
+	return rc ? rc : judge_command(s, &p, status, err);
 }
 
 static int read_source(struct source_run *s, struct err *err)

@@ -34,7 +34,7 @@ static int make_dirs(struct init *in, struct err *err)
 	const struct root *r = in->j->root;
 	CLEAN(free_ptr) char *sources = fs_join(r->keys, "sources");
 	CLEAN(free_ptr) char *recovery = fs_join(r->keys, "recovery");
-	const char *const dirs[] = {r->plans, r->keys, sources, recovery, r->state, r->results, r->metrics, r->log, r->work};
+	const char *const dirs[] = {r->metrics, r->results, r->plans, r->keys, sources, recovery, r->state, r->log, r->work}; /* what dashboards read first: their parents stay open to them */
 	for (size_t i = 0; i < ARRAY_LEN(dirs); i++) {
 		bool there = fs_exists(dirs[i]);
 		int rc = fs_mkdirs(dirs[i], dirs[i] == r->metrics || dirs[i] == r->results ? 0755 : 0700, err);
@@ -50,7 +50,10 @@ static int make_root_key(struct init *in, struct err *err)
 {
 	CLEAN(free_ptr) char *path = path_root_key(in->j);
 	CLEAN(free_ptr) char *pub_path = path_root_pub(in->j);
-	int rc = sign_key_load(path, "root", &in->root_seed, in->root_pub, err);
+	struct err why = ERR_INIT;
+	int rc = sign_key_load(path, "root", &in->root_seed, in->root_pub, &why);
+	if (rc && rc != -ERR_MISSING)
+		*err = why;
 	if (rc != -ERR_MISSING)
 		return rc;
 	if (fs_exists(pub_path)) { /* it was taken off-line, as it should be */
@@ -139,9 +142,12 @@ static void new_cfg(struct init *in)
 static int make_opening_key(struct init *in, struct err *err)
 {
 	CLEAN(free_ptr) char *path = path_opening_key(in->j);
-	int rc = opening_key_load(&in->opening, path, err);
+	struct err why = ERR_INIT;
+	int rc = opening_key_load(&in->opening, path, &why);
 	if (!rc && memcmp(in->opening.repo, in->cfg.repo, REPO_ID_LEN))
 		return err_set(err, ERR_USAGE, "%s opens another repository than the one at the sites", path);
+	if (rc && rc != -ERR_MISSING)
+		*err = why;
 	if (rc != -ERR_MISSING)
 		return rc;
 	if (cfg_find_class(&in->cfg, in->j->plan->name)) { /* there is one, kept elsewhere: needed only to enrol sources */

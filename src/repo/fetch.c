@@ -151,16 +151,19 @@ static int session_from_pack(struct reader *r, const unsigned char sid[SID_LEN],
 
 int reader_session(struct reader *r, const unsigned char sid[SID_LEN], const void *pack_head, size_t n_head, const struct session_key **ret, struct err *err)
 {
+	struct err why = ERR_INIT;
 	int rc = 0;
 	pthread_mutex_lock(&r->mutex);
 	*ret = session_find(r, sid);
 	if (!*ret) {
-		rc = session_from_objects(r, sid, err);
+		rc = session_from_objects(r, sid, &why);
 		if (rc && pack_head)
-			rc = session_from_pack(r, sid, pack_head, n_head, err);
+			rc = session_from_pack(r, sid, pack_head, n_head, &why);
 		*ret = session_find(r, sid);
 	}
 	pthread_mutex_unlock(&r->mutex);
+	if (rc)
+		*err = why;
 	return rc;
 }
 
@@ -363,15 +366,16 @@ static int open_anywhere(struct opener *o, const unsigned char id[ID_LEN], enum 
 int opener_chunk(struct opener *o, const unsigned char id[ID_LEN], enum chunk_type type, uint32_t length, struct buf *out, struct err *err)
 {
 	struct index_place at;
+	struct err why = ERR_INIT;
 	pthread_rwlock_rdlock(&o->r->index_lock);
 	bool known = index_lookup(o->r->index, id, &at);
 	pthread_rwlock_unlock(&o->r->index_lock);
-	if (!known) {
-		struct err why = ERR_INIT;
-		if (reader_rebuild(o->r, &why))
-			log_msg(LOG_WARN, "while reading pack footers: %s", why.msg);
-	}
-	return open_anywhere(o, id, type, length, out, err);
+	if (!known && reader_rebuild(o->r, &why))
+		log_msg(LOG_WARN, "while reading pack footers: %s", why.msg);
+	int rc = open_anywhere(o, id, type, length, out, &why); /* an earlier place may fail before a good one */
+	if (rc)
+		*err = why;
+	return rc;
 }
 
 /* --- packs that no index describes --- */
@@ -479,8 +483,7 @@ static void *fetch_worker(void *arg)
 		pthread_mutex_unlock(&r->mutex);
 		int rc = opener_chunk(o, t->id, t->type, t->length, &t->out, &t->err);
 		pthread_mutex_lock(&r->mutex);
-		if (!rc)
-			t->err.code = ERR_OK; /* an earlier place may have failed */
+		BUG_ON(rc && !t->err.code);
 		t->done = true;
 		pthread_cond_broadcast(&r->done);
 	}

@@ -30,8 +30,10 @@ void scan_free(struct scan *s);
 void scan_cut(void *scan, enum stream_id stream, const struct writer_cut *c);
 /* Walk and feed. Counts go to facts (files, dirs, others, entries, bytes, skipped, notes). */
 int scan_paths(struct scan *s, struct writer *w, struct snapshot_facts *facts, struct err *err) HF_NODISCARD;
-/* A command's standard output as one entry named `name`; fd is read to its end. min_size is checked by the caller with facts->bytes. */
-int scan_stream(struct scan *s, struct writer *w, const char *name, int fd, struct snapshot_facts *facts, struct err *err) HF_NODISCARD;
+/* One stream of bytes (a command's standard output) as one entry named `name`. read: like read(2), 0 at the end, -1 with errno.
+ * min_size is checked by the caller with facts->bytes. */
+typedef ssize_t (*scan_read_fn)(void *arg, void *to, size_t n);
+int scan_stream(struct scan *s, struct writer *w, const char *name, scan_read_fn read, void *arg, struct snapshot_facts *facts, struct err *err) HF_NODISCARD;
 /* After the commit: keep the new cache as that of `digest` (replaces the old one); without a call it is dropped. */
 int scan_keep_cache(struct scan *s, const unsigned char digest[ID_LEN], struct err *err) HF_NODISCARD;
 
