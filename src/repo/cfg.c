@@ -104,7 +104,7 @@ static int decode_recipient(const json_t *o, struct recipient *r, struct err *er
 	int rc;
 
 	if ((rc = json_get_hex(o, "id", "cfg recipient", id, sizeof id, err)) ||
-		(rc = fields_u64(o, "kem", "cfg recipient", UINT16_MAX, &kem, err)))
+	        (rc = fields_u64(o, "kem", "cfg recipient", UINT16_MAX, &kem, err)))
 		return rc;
 	if (kem != KEM_X25519)
 		return err_set(err, ERR_UNSUPPORTED, "cfg: recipient with a key of kind 0x%04x", (unsigned)kem);
@@ -124,8 +124,8 @@ static int decode_class(const json_t *o, struct cfg_class *k, struct err *err)
 	int rc;
 
 	if ((rc = fields_id(o, "name", "cfg class", k->name, err)) ||
-		(rc = json_get_str(o, "custody", "cfg class", &custody, err)) ||
-		(rc = json_get_arr(o, "recipients", "cfg class", &array, err)))
+	        (rc = json_get_str(o, "custody", "cfg class", &custody, err)) ||
+	        (rc = json_get_arr(o, "recipients", "cfg class", &array, err)))
 		return rc;
 	if (strcmp(custody, "host") != 0 && strcmp(custody, "quorum") != 0)
 		return err_set(err, ERR_FORMAT, "cfg: custody of class '%s' is neither host nor quorum", k->name);
@@ -145,8 +145,8 @@ static int decode_source(const json_t *o, struct cfg_source *s, struct err *err)
 	int rc;
 
 	if ((rc = fields_id(o, "name", "cfg source", s->name, err)) ||
-		(rc = fields_id(o, "class", "cfg source", s->class_name, err)) ||
-		(rc = json_get_arr(o, "signers", "cfg source", &array, err)))
+	        (rc = fields_id(o, "class", "cfg source", s->class_name, err)) ||
+	        (rc = json_get_arr(o, "signers", "cfg source", &array, err)))
 		return rc;
 	s->signer = xcalloc(json_array_size(array), sizeof *s->signer);
 	for (size_t i = 0; i < json_array_size(array); i++) {
@@ -154,8 +154,8 @@ static int decode_source(const json_t *o, struct cfg_source *s, struct err *err)
 		struct cfg_signer *to = &s->signer[s->n_signers++];
 
 		if ((rc = fields_epoch(k, "cfg signer", &to->epoch, err)) ||
-			(rc = json_get_bool(k, "revoked", "cfg signer", &to->revoked, err)) ||
-			(rc = json_get_hex(k, "public", "cfg signer", to->pub, ED25519_PUB_LEN, err)))
+		        (rc = json_get_bool(k, "revoked", "cfg signer", &to->revoked, err)) ||
+		        (rc = json_get_hex(k, "public", "cfg signer", to->pub, ED25519_PUB_LEN, err)))
 			return rc;
 	}
 	return 0;
@@ -201,7 +201,8 @@ static int decode_sources(const json_t *o, struct cfg *c, struct err *err)
 		if (cfg_find_source(c, s->name) != s)
 			return err_set(err, ERR_FORMAT, "cfg: source '%s' twice", s->name);
 		if (!cfg_find_class(c, s->class_name))
-			return err_set(err, ERR_FORMAT, "cfg: source '%s' is of unknown class '%s'", s->name, s->class_name);
+			return err_set(
+			        err, ERR_FORMAT, "cfg: source '%s' is of unknown class '%s'", s->name, s->class_name);
 	}
 	return 0;
 }
@@ -239,7 +240,7 @@ static int decode_logs(const json_t *o, struct cfg *c, struct err *err)
 		const char *origin;
 
 		if ((rc = json_get_str(from, "origin", "cfg log", &origin, err)) ||
-			(rc = json_get_hex(from, "public", "cfg log", l->pub, ED25519_PUB_LEN, err)))
+		        (rc = json_get_hex(from, "public", "cfg log", l->pub, ED25519_PUB_LEN, err)))
 			return rc;
 		if (!*origin || strlen(origin) >= sizeof l->origin)
 			return err_set(err, ERR_FORMAT, "cfg: origin of a log is empty or too long");
@@ -257,7 +258,7 @@ static bool is_root(const struct cfg *c, const unsigned char pub[ED25519_PUB_LEN
 }
 
 int cfg_decode(const void *p, size_t n, const unsigned char *repo, const unsigned char (*trusted)[ED25519_PUB_LEN],
-	size_t n_trusted, struct cfg *ret, struct err *err)
+        size_t n_trusted, struct cfg *ret, struct err *err)
 {
 	CLEAN(json_release) json_t *o = NULL;
 	CLEAN(cfg_release) struct cfg c = {0};
@@ -268,11 +269,11 @@ int cfg_decode(const void *p, size_t n, const unsigned char *repo, const unsigne
 	if (!n_trusted)
 		return err_set(err, ERR_CORRUPT, "cfg: no root key is trusted");
 	if ((rc = signed_read("cfg", p, n, repo, trusted, n_trusted, &o, signer, err)) ||
-		(rc = json_get_hex(o, "repository", "cfg", c.repo, REPO_ID_LEN, err)) ||
-		(rc = fields_u64(o, "n", "cfg", FIELDS_INT_MAX, &c.n, err)) ||
-		(rc = fields_id(o, "plan", "cfg", c.plan, err)) || (rc = fields_time(o, "time", "cfg", &c.time, err)) ||
-		(rc = decode_roots(o, &c, err)) || (rc = decode_classes(o, &c, err)) ||
-		(rc = decode_sources(o, &c, err)) || (rc = decode_logs(o, &c, err)))
+	        (rc = json_get_hex(o, "repository", "cfg", c.repo, REPO_ID_LEN, err)) ||
+	        (rc = fields_u64(o, "n", "cfg", FIELDS_INT_MAX, &c.n, err)) ||
+	        (rc = fields_id(o, "plan", "cfg", c.plan, err)) || (rc = fields_time(o, "time", "cfg", &c.time, err)) ||
+	        (rc = decode_roots(o, &c, err)) || (rc = decode_classes(o, &c, err)) ||
+	        (rc = decode_sources(o, &c, err)) || (rc = decode_logs(o, &c, err)))
 		return rc;
 	if (!c.n && !is_root(&c, signer))
 		return err_set(err, ERR_FORMAT, "cfg: the first one is not signed by a root key of its own");

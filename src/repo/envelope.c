@@ -49,7 +49,8 @@ static bool all_zero(const unsigned char *p, size_t n)
 static bool decode_sealed(struct rd *r, struct envelope *e)
 {
 	size_t n_enc, n_ct;
-	const unsigned char *enc = format_text_rd(r, ENVELOPE_MAX, &n_enc), *ct = format_text_rd(r, ENVELOPE_MAX, &n_ct);
+	const unsigned char *enc = format_text_rd(r, ENVELOPE_MAX, &n_enc),
+	                    *ct = format_text_rd(r, ENVELOPE_MAX, &n_ct);
 
 	if (!rd_end(r))
 		return false;
@@ -91,7 +92,7 @@ int envelope_decode(const void *p, size_t n, struct envelope *e, struct err *err
 }
 
 static void envelope_info(
-	struct buf *out, const struct envelope *e, const unsigned char repo[REPO_ID_LEN], const char *source)
+        struct buf *out, const struct envelope *e, const unsigned char repo[REPO_ID_LEN], const char *source)
 {
 	CLEAN(buf_release) struct buf rest = BUF_INIT(256);
 	bool session = e->kind == ENVELOPE_SESSION;
@@ -105,7 +106,7 @@ static void envelope_info(
 
 /* Fills what the caller has not set: recipient, kem, class, epoch and what HPKE yields. */
 static int envelope_seal(struct envelope *e, const struct source_keys *host, const struct recipient *to,
-	const struct secret *plain, struct err *err)
+        const struct secret *plain, struct err *err)
 {
 	CLEAN(buf_release) struct buf info = BUF_INIT(1024);
 
@@ -119,7 +120,7 @@ static int envelope_seal(struct envelope *e, const struct source_keys *host, con
 	envelope_info(&info, e, host->repo, host->source);
 	e->n_ct = plain->len + AEAD_TAG_LEN;
 	return hpke_seal(to->pub, info.p, info.len, host->psk.p, host->psk.len, PSK_ID, sizeof PSK_ID - 1, NULL, 0,
-		plain->p, plain->len, e->enc, e->ct, err);
+	        plain->p, plain->len, e->enc, e->ct, err);
 }
 
 static bool is_for(const struct envelope *e, const struct opening_key *o)
@@ -132,24 +133,25 @@ static bool is_for(const struct envelope *e, const struct opening_key *o)
 
 /* plain: of the length that must come out. */
 static int envelope_open(const struct envelope *e, const struct opening_key *o, const char *source,
-	struct secret *plain, struct err *err)
+        struct secret *plain, struct err *err)
 {
 	CLEAN(buf_release) struct buf info = BUF_INIT(1024);
 	CLEAN(secret_release) struct secret psk = {0};
 
 	if (strcmp(e->class_name, o->class_name) != 0)
-		return err_set(err, ERR_CORRUPT, "envelope of class '%s', key of class '%s'", e->class_name, o->class_name);
+		return err_set(
+		        err, ERR_CORRUPT, "envelope of class '%s', key of class '%s'", e->class_name, o->class_name);
 	if (e->n_ct != plain->len + AEAD_TAG_LEN)
 		return err_set(err, ERR_FORMAT, "envelope with %zu bytes", e->n_ct);
 	envelope_info(&info, e, o->repo, source);
 	opening_key_psk(o, source, &psk);
 	return hpke_open(&o->priv, e->enc, info.p, info.len, psk.p, psk.len, PSK_ID, sizeof PSK_ID - 1, NULL, 0, e->ct,
-		e->n_ct, plain->p, err);
+	        e->n_ct, plain->p, err);
 }
 
 /* What S itself says: sid and commitment. */
 static void session_names(const struct secret *s, const unsigned char repo[REPO_ID_LEN], const char *source,
-	unsigned char sid[SID_LEN], unsigned char commitment[SHA256_LEN])
+        unsigned char sid[SID_LEN], unsigned char commitment[SHA256_LEN])
 {
 	CLEAN(buf_release) struct buf info = BUF_INIT(1024);
 
@@ -173,7 +175,7 @@ void session_key_release(struct session_key *k)
 }
 
 int session_key_seal(const struct session_key *k, const struct source_keys *host, const struct recipient *to,
-	struct envelope *ret, struct err *err)
+        struct envelope *ret, struct err *err)
 {
 	*ret = (struct envelope){.kind = ENVELOPE_SESSION};
 	memcpy(ret->sid, k->sid, SID_LEN);
@@ -181,8 +183,8 @@ int session_key_seal(const struct session_key *k, const struct source_keys *host
 	return envelope_seal(ret, host, to, &k->s, err);
 }
 
-int session_key_open(const struct opening_key *o, const char *source, const struct envelope *e,
-	struct session_key *ret, struct err *err)
+int session_key_open(const struct opening_key *o, const char *source, const struct envelope *e, struct session_key *ret,
+        struct err *err)
 {
 	struct session_key k = {0};
 	int rc;
@@ -207,7 +209,7 @@ int session_key_open(const struct opening_key *o, const char *source, const stru
 }
 
 int key_object_seal(
-	const struct source_keys *host, const struct recipient *to, size_t n, struct buf *out, struct err *err)
+        const struct source_keys *host, const struct recipient *to, size_t n, struct buf *out, struct err *err)
 {
 	CLEAN(secret_release) struct secret plain = {0};
 	size_t before = out->len;
@@ -250,7 +252,8 @@ static int key_object_find(const struct opening_key *o, const void *p, size_t n,
 		struct envelope e;
 		size_t len;
 		const unsigned char *text = format_text_rd(&r, ENVELOPE_MAX, &len);
-		int rc = text ? envelope_decode(text, len, &e, err) : err_set(err, ERR_FORMAT, "key object is cut short");
+		int rc = text ? envelope_decode(text, len, &e, err)
+		              : err_set(err, ERR_FORMAT, "key object is cut short");
 
 		if (rc)
 			return rc;
@@ -265,7 +268,7 @@ static int key_object_find(const struct opening_key *o, const void *p, size_t n,
 }
 
 int key_object_open(const struct opening_key *o, const char *source, uint32_t epoch, const void *p, size_t n,
-	struct source_secrets *ret, struct err *err)
+        struct source_secrets *ret, struct err *err)
 {
 	CLEAN(secret_release) struct secret plain = {0};
 	struct envelope e;

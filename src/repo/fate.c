@@ -142,7 +142,7 @@ static size_t rd_number(struct rd *r, size_t max, unsigned char behind)
 		if (c == behind && digits && rd_ok(r))
 			return v;
 		if (!rd_ok(r) || c < '0' || c > '9' || (digits && !v) || __builtin_mul_overflow(v, (size_t)10, &v) ||
-			__builtin_add_overflow(v, (size_t)(c - '0'), &v) || v > max)
+		        __builtin_add_overflow(v, (size_t)(c - '0'), &v) || v > max)
 			break;
 		digits++;
 	}
@@ -162,7 +162,7 @@ static void rd_list(struct rd *r, const char *sign, size_t n, struct pack_list *
 		memcpy(hex, text, LINE_LEN - 1);
 		hex[LINE_LEN - 1] = '\0';
 		if (text[LINE_LEN - 1] != '\n' || !hex_decode(digest, ID_LEN, hex) ||
-			(i && memcmp(ret->digest[i - 1], digest, ID_LEN) >= 0)) {
+		        (i && memcmp(ret->digest[i - 1], digest, ID_LEN) >= 0)) {
 			r->bad = true;
 			return;
 		}

@@ -113,7 +113,7 @@ int fields_time(const json_t *o, const char *key, const char *what, int64_t *ret
 }
 
 int fields_hex_or_null(
-	const json_t *o, const char *key, const char *what, bool *has, void *out, size_t n, struct err *err)
+        const json_t *o, const char *key, const char *what, bool *has, void *out, size_t n, struct err *err)
 {
 	*has = !json_is_null(json_object_get(o, key));
 	memset(out, 0, n);

@@ -21,16 +21,19 @@ void fields_set_hex_or_null(json_t *o, const char *key, bool has, const void *p,
 void fields_set_time(json_t *o, const char *key, int64_t wall_ns);
 
 /* 0 to max. */
-int fields_u64(const json_t *o, const char *key, const char *what, uint64_t max, uint64_t *ret, struct err *err) HF_NODISCARD;
+int fields_u64(const json_t *o, const char *key, const char *what, uint64_t max, uint64_t *ret, struct err *err)
+        HF_NODISCARD;
 /* "epoch", from 1. */
 int fields_epoch(const json_t *o, const char *what, uint32_t *ret, struct err *err) HF_NODISCARD;
 /* A name of a source, class or plan. */
-int fields_id(const json_t *o, const char *key, const char *what, char out[SOURCE_MAX + 1], struct err *err) HF_NODISCARD;
+int fields_id(const json_t *o, const char *key, const char *what, char out[SOURCE_MAX + 1], struct err *err)
+        HF_NODISCARD;
 /* An attempt or lineage. */
 int fields_name16(const json_t *o, const char *key, const char *what, char out[NAME16], struct err *err) HF_NODISCARD;
 /* "run": 1 to 32 hex digits. */
 int fields_run(const json_t *o, const char *what, char out[33], struct err *err) HF_NODISCARD;
 int fields_time(const json_t *o, const char *key, const char *what, int64_t *ret, struct err *err) HF_NODISCARD;
-int fields_hex_or_null(const json_t *o, const char *key, const char *what, bool *has, void *out, size_t n, struct err *err) HF_NODISCARD;
+int fields_hex_or_null(const json_t *o, const char *key, const char *what, bool *has, void *out, size_t n,
+        struct err *err) HF_NODISCARD;
 
 #endif

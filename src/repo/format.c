@@ -22,7 +22,7 @@ enum chunk_type stream_chunk_type(enum stream_id s)
 }
 
 void format_ctx(struct buf *out, const char *label, const unsigned char repo[REPO_ID_LEN], const char *source,
-	const void *rest, size_t n_rest)
+        const void *rest, size_t n_rest)
 {
 	buf_clear(out);
 	buf_add(out, label, strlen(label) + 1);

@@ -7,8 +7,9 @@
 #include <unistd.h>
 #include "base/mem.h"
 
-/* A bucket of the fan holds about 64 entries of a segment in memory. A mapped one gets a coarser fan: making it touches the file. */
-enum { FAN_SHIFT = 6, FAN_BITS_MEMORY = 17, FAN_BITS_FILE = 14 };
+/* A bucket of the fan holds about 64 entries of a segment in memory. A mapped one gets a coarser fan: making it touches
+ * the file. */
+enum { FAN_SHIFT = 6, FAN_BITS_MEMORY = 17, FAN_BITS_FILE = 16 };
 
 struct index *index_new(void)
 {
@@ -108,8 +109,8 @@ static bool below(const struct segment *s, uint32_t i, const unsigned char *id)
 }
 
 /*
- * First entry of [lo, hi) that is not below id, hi when there is none. Gallops away from the guess, which is near when ids are
- * uniform, and stays within bounds whatever the entries hold.
+ * First entry of [lo, hi) that is not below id, hi when there is none. Gallops away from the guess, which is near when
+ * ids are uniform, and stays within bounds whatever the entries hold.
  */
 static uint32_t lower_bound(const struct segment *s, const unsigned char *id, uint32_t lo, uint32_t hi, uint32_t guess)
 {
@@ -192,7 +193,8 @@ static uint32_t pack_size(const struct segment *s, uint32_t pack)
 
 bool segment_entry_ok(const struct segment *s, const struct index_entry *e)
 {
-	if (e->pack >= s->packs || e->sealed_len <= CHUNK_OVERHEAD || e->plain_len < 1 || e->plain_len > CHUNK_PLAIN_MAX)
+	if (e->pack >= s->packs || e->sealed_len <= CHUNK_OVERHEAD || e->plain_len < 1 ||
+	        e->plain_len > CHUNK_PLAIN_MAX)
 		return false;
 	if (e->type < CHUNK_CONTENT || e->type > CHUNK_NOTES || e->comp > COMP_ZSTD)
 		return false;
@@ -422,17 +424,17 @@ static void fill_place(const struct segment *s, const struct index_entry *e, str
 	const unsigned char *pack = s->pack + (size_t)e->pack * INDEX_PACK_LEN;
 
 	*ret = (struct index_place){
-		.pack_digest = pack,
-		.sid = pack + 32,
-		.salt = pack + 48,
-		.epoch = get_u32(pack + 80),
-		.pack_size = get_u32(pack + 84),
-		.offset = e->offset,
-		.sealed_len = e->sealed_len,
-		.plain_len = e->plain_len,
-		.type = e->type,
-		.comp = e->comp,
-		.pack_no = s->first_pack + e->pack,
+	        .pack_digest = pack,
+	        .sid = pack + 32,
+	        .salt = pack + 48,
+	        .epoch = get_u32(pack + 80),
+	        .pack_size = get_u32(pack + 84),
+	        .offset = e->offset,
+	        .sealed_len = e->sealed_len,
+	        .plain_len = e->plain_len,
+	        .type = e->type,
+	        .comp = e->comp,
+	        .pack_no = s->first_pack + e->pack,
 	};
 }
 

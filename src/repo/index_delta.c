@@ -92,7 +92,8 @@ bool index_name_ok(const char *name, size_t n, bool *ret_merge)
 	const size_t hex = NAME16 - 1;
 
 	*ret_merge = n == 2 + 2 * ID_LEN && name[0] == 'm' && name[1] == '.' && hex_ok(name + 2, n - 2);
-	return *ret_merge || (n > hex + 1 && hex_ok(name, hex) && name[hex] == '.' && digits_ok(name + hex + 1, n - hex - 1));
+	return *ret_merge ||
+	       (n > hex + 1 && hex_ok(name, hex) && name[hex] == '.' && digits_ok(name + hex + 1, n - hex - 1));
 }
 
 static int put_replaced(const char *const *replaced, uint32_t count, struct buf *out, struct err *err)

@@ -172,7 +172,7 @@ int index_merge(const struct index *ix, struct buf *out, struct err *err)
 	if (index_entries(ix) > UINT32_MAX)
 		return err_set(err, ERR_NOMEM, "index of more than 2^32 entries");
 	if (!(rc = buf_fill(out, 0, INDEX_HEAD_LEN, err)) && !(rc = merge_packs(&m, err)) &&
-		!(rc = merge_entries(&m, err)))
+	        !(rc = merge_entries(&m, err)))
 		rc = merge_names(&m, &names, err);
 	if (rc) {
 		out->len = before;

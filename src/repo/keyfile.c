@@ -58,7 +58,7 @@ static int save(const json_t *o, const char *path, struct err *err)
 
 	/* All at once: a buffer that grows leaves copies behind. */
 	if ((rc = buf_reserve(&text, KEY_FILE_MAX, err)) || (rc = json_canonical(o, &text, err)) ||
-		(rc = buf_u8(&text, '\n', err)))
+	        (rc = buf_u8(&text, '\n', err)))
 		return rc;
 	return fs_create(path, text.p, text.len, 0600, err);
 }
@@ -72,8 +72,8 @@ static int load(const char *path, const char *kind, json_t **ret, struct err *er
 	int rc;
 
 	if ((rc = buf_reserve(&text, KEY_FILE_MAX, err)) || (rc = fs_read(path, &text, err)) ||
-		(rc = json_parse(text.p, text.len, KEY_FILE_MAX, path, &o, err)) ||
-		(rc = json_get_int(o, "v", path, &v, err)) || (rc = json_get_str(o, "kind", path, &found, err)))
+	        (rc = json_parse(text.p, text.len, KEY_FILE_MAX, path, &o, err)) ||
+	        (rc = json_get_int(o, "v", path, &v, err)) || (rc = json_get_str(o, "kind", path, &found, err)))
 		return rc;
 	if (v != 1)
 		return err_set(err, ERR_UNSUPPORTED, "%s: version %lld of a key file", path, (long long)v);
@@ -106,14 +106,14 @@ static int source_keys_parse(struct source_keys *k, const json_t *o, const char 
 	int rc;
 
 	if ((rc = json_get_hex(o, "repository", path, k->repo, REPO_ID_LEN, err)) ||
-		(rc = fields_id(o, "source", path, k->source, err)) ||
-		(rc = fields_id(o, "class", path, k->class_name, err)) ||
-		(rc = fields_epoch(o, path, &k->epoch, err)) ||
-		(rc = get_secret(o, "id_key", path, &k->s.id_key, err)) ||
-		(rc = get_secret(o, "chunk_key", path, &k->s.chunk_key, err)) ||
-		(rc = get_secret(o, "idx_key", path, &k->s.idx_key, err)) ||
-		(rc = get_secret(o, "sign", path, &k->sign, err)) || (rc = get_secret(o, "psk", path, &k->psk, err)) ||
-		(rc = json_get_hex(o, "public", path, pub, sizeof pub, err)))
+	        (rc = fields_id(o, "source", path, k->source, err)) ||
+	        (rc = fields_id(o, "class", path, k->class_name, err)) ||
+	        (rc = fields_epoch(o, path, &k->epoch, err)) ||
+	        (rc = get_secret(o, "id_key", path, &k->s.id_key, err)) ||
+	        (rc = get_secret(o, "chunk_key", path, &k->s.chunk_key, err)) ||
+	        (rc = get_secret(o, "idx_key", path, &k->s.idx_key, err)) ||
+	        (rc = get_secret(o, "sign", path, &k->sign, err)) || (rc = get_secret(o, "psk", path, &k->psk, err)) ||
+	        (rc = json_get_hex(o, "public", path, pub, sizeof pub, err)))
 		return rc;
 	ed25519_public(&k->sign, k->sign_pub);
 	if (memcmp(pub, k->sign_pub, sizeof pub) != 0)
@@ -154,10 +154,10 @@ static int opening_key_parse(struct opening_key *k, const json_t *o, const char 
 	int rc;
 
 	if ((rc = json_get_hex(o, "repository", path, k->repo, REPO_ID_LEN, err)) ||
-		(rc = fields_id(o, "class", path, k->class_name, err)) ||
-		(rc = get_secret(o, "private", path, &k->priv, err)) || (rc = get_secret(o, "r", path, &k->r, err)) ||
-		(rc = json_get_b64(o, "public", path, pub, sizeof pub, err)) ||
-		(rc = json_get_hex(o, "root", path, k->root_pub, ED25519_PUB_LEN, err)))
+	        (rc = fields_id(o, "class", path, k->class_name, err)) ||
+	        (rc = get_secret(o, "private", path, &k->priv, err)) || (rc = get_secret(o, "r", path, &k->r, err)) ||
+	        (rc = json_get_b64(o, "public", path, pub, sizeof pub, err)) ||
+	        (rc = json_get_hex(o, "root", path, k->root_pub, ED25519_PUB_LEN, err)))
 		return rc;
 	x25519_public(&k->priv, k->pub);
 	if (memcmp(pub, k->pub, sizeof pub) != 0)
@@ -190,8 +190,8 @@ int sign_key_save(const char *path, const char *kind, const struct secret *seed,
 	return save(o, path, err);
 }
 
-int sign_key_load(const char *path, const char *kind, struct secret *seed, unsigned char pub[ED25519_PUB_LEN],
-	struct err *err)
+int sign_key_load(
+        const char *path, const char *kind, struct secret *seed, unsigned char pub[ED25519_PUB_LEN], struct err *err)
 {
 	CLEAN(wipe_release) json_t *o = NULL;
 	CLEAN(secret_release) struct secret s = {0};
@@ -200,7 +200,7 @@ int sign_key_load(const char *path, const char *kind, struct secret *seed, unsig
 
 	*seed = (struct secret){0};
 	if ((rc = load(path, kind, &o, err)) || (rc = get_secret(o, "seed", path, &s, err)) ||
-		(rc = json_get_hex(o, "public", path, said, sizeof said, err)))
+	        (rc = json_get_hex(o, "public", path, said, sizeof said, err)))
 		return rc;
 	ed25519_public(&s, pub);
 	if (memcmp(said, pub, sizeof said) != 0)

@@ -25,7 +25,7 @@ static void copy_name(char out[SOURCE_MAX + 1], const char *name)
 }
 
 void source_keys_generate(struct source_keys *k, const unsigned char repo[REPO_ID_LEN], const char *source,
-	const char *class_name, uint32_t epoch, const struct secret *psk)
+        const char *class_name, uint32_t epoch, const struct secret *psk)
 {
 	*k = (struct source_keys){.epoch = epoch};
 	memcpy(k->repo, repo, REPO_ID_LEN);
@@ -46,7 +46,7 @@ void source_keys_release(struct source_keys *k)
 }
 
 void opening_key_generate(struct opening_key *k, const unsigned char repo[REPO_ID_LEN], const char *class_name,
-	const unsigned char root_pub[ED25519_PUB_LEN])
+        const unsigned char root_pub[ED25519_PUB_LEN])
 {
 	*k = (struct opening_key){0};
 	memcpy(k->repo, repo, REPO_ID_LEN);

@@ -15,7 +15,7 @@ struct level {
 	bool cut_before; /* lists of this level have been put already */
 	uint64_t length, entries, content;
 	size_t path_off, n_path; /* first path, within text */
-	size_t id_off;		 /* last item's id, within text */
+	size_t id_off;           /* last item's id, within text */
 };
 
 struct list_builder {
@@ -59,7 +59,8 @@ void list_builder_free(struct list_builder *b)
 	free(b);
 }
 
-static int append_item(struct level *l, enum stream_id stream, unsigned height, const struct list_item *it, struct err *err)
+static int append_item(
+        struct level *l, enum stream_id stream, unsigned height, const struct list_item *it, struct err *err)
 {
 	bool entries = stream == STREAM_ENTRIES;
 	int rc = buf_reserve(&l->text, LIST_HEAD_LEN + LIST_ITEM_LEN + 16 + 2 + it->n_path, err);
@@ -67,12 +68,13 @@ static int append_item(struct level *l, enum stream_id stream, unsigned height, 
 	if (rc)
 		return rc;
 	if (__builtin_add_overflow(l->length, it->length, &l->length) ||
-		(entries && (__builtin_add_overflow(l->entries, it->entries, &l->entries) ||
-				    __builtin_add_overflow(l->content, it->content, &l->content))))
+	        (entries && (__builtin_add_overflow(l->entries, it->entries, &l->entries) ||
+	                            __builtin_add_overflow(l->content, it->content, &l->content))))
 		return err_set(err, ERR_FORMAT, "stream longer than 2^64 bytes");
 	if (!l->count)
-		buf_add(&l->text, (unsigned char[LIST_HEAD_LEN]){(unsigned char)stream_chunk_type(stream), (unsigned char)height},
-			LIST_HEAD_LEN);
+		buf_add(&l->text,
+		        (unsigned char[LIST_HEAD_LEN]){(unsigned char)stream_chunk_type(stream), (unsigned char)height},
+		        LIST_HEAD_LEN);
 	l->id_off = l->text.len;
 	buf_add(&l->text, it->id, ID_LEN);
 	buf_add(&l->text, &it->length, 8);

@@ -1,6 +1,5 @@
 #include <string.h>
 #include "base/mem.h"
-#include "repo/list.h"
 #include "repo/list_int.h"
 
 /* A list that was loaded and checked against what its parent says of it. */
@@ -19,7 +18,8 @@ struct list_cursor {
 	void *arg;
 	void (*on_list)(void *arg, const unsigned char id[ID_LEN]);
 	void *on_list_arg;
-	/* frame[0] is the root list, frame[depth - 1] the one whose items are given out; its level is root.height - depth. */
+	/* frame[0] is the root list, frame[depth - 1] the one whose items are given out; its level is root.height -
+	 * depth. */
 	struct frame frame[LIST_HEIGHT_MAX];
 	unsigned depth;
 	bool at_root; /* nothing was taken since the start */
@@ -77,8 +77,8 @@ static bool item_ok(const struct list_item *it, enum stream_id stream, unsigned 
 	return stream != STREAM_ENTRIES || (it->entries >= 1 && it->entries <= it->length);
 }
 
-/* All items: their number, bounds and sums must be those the parent claims; first: the parent's first path, NULL for a root. */
-static int check_list(const struct frame *f, enum stream_id stream, unsigned level, const struct list_item *first, struct err *err)
+/* All items: their number, bounds and sums must be those the parent claims. */
+static int check_list(const struct frame *f, enum stream_id stream, unsigned level, struct err *err)
 {
 	struct rd r = rd_init(f->text.p, f->text.len);
 	uint64_t length = 0, entries = 0, content = 0;
@@ -95,56 +95,41 @@ static int check_list(const struct frame *f, enum stream_id stream, unsigned lev
 		if (!read_item(&r, stream, &it))
 			return err_set(err, ERR_CORRUPT, "list is cut short at item %u of %u", i, count);
 		if (!item_ok(&it, stream, level) || __builtin_add_overflow(length, it.length, &length) ||
-			__builtin_add_overflow(entries, it.entries, &entries) ||
-			__builtin_add_overflow(content, it.content, &content))
+		        __builtin_add_overflow(entries, it.entries, &entries) ||
+		        __builtin_add_overflow(content, it.content, &content))
 			return err_set(err, ERR_CORRUPT, "list item %u is out of range", i);
-		if (!i && first && (it.n_path != first->n_path || memcmp(it.path, first->path, it.n_path) != 0))
-			return err_set(err, ERR_CORRUPT, "list begins with another path than its parent says");
 	}
 	if (!rd_end(&r))
 		return err_set(err, ERR_CORRUPT, "list has bytes left over");
-	if (length != f->claim.length || entries != f->claim.entries || content != f->claim.content)
+	if (length != claim->length || entries != claim->entries || content != claim->content)
 		return err_set(err, ERR_CORRUPT, "sums of a list are not those its parent says");
 	return 0;
 }
 
+int list_each(enum stream_id stream, unsigned level, const struct list_item *claim, const void *p, size_t n, list_item_fn fn, void *arg, struct err *err)
+{
+	int rc = check_list(p, n, claim, stream, level, claim->path ? claim : NULL, err);
+	struct rd r = rd_init((const unsigned char *)p + LIST_HEAD_LEN, rc ? 0 : n - LIST_HEAD_LEN);
+
+	while (!rc && r.left) {
+		struct list_item it;
+
+		BUG_ON(!read_item(&r, stream, &it));
+		rc = fn(arg, &it, err);
+	}
+	return rc;
+}
+
 static bool same_claim(const struct list_item *a, const struct list_item *b)
 {
-	return !memcmp(a->id, b->id, ID_LEN) && a->length == b->length && a->entries == b->entries && a->content == b->content;
+	return !memcmp(a->id, b->id, ID_LEN) && a->length == b->length && a->entries == b->entries &&
+	       a->content == b->content;
 }
 
 static void rewind_frame(struct frame *f)
 {
 	f->rd = rd_init(f->text.p + LIST_HEAD_LEN, f->text.len - LIST_HEAD_LEN);
 	f->next = 0;
-}
-
-/* Go down into the list that `it` names; one still loaded from before is not fetched again. */
-static int push(struct list_cursor *c, const struct list_item *it, struct err *err)
-{
-	struct frame *f = &c->frame[c->depth];
-	int rc;
-
-	BUG_ON(c->depth >= c->root.height);
-	if (!f->loaded || !same_claim(&f->claim, it)) {
-		f->loaded = false;
-		f->claim = *it;
-		f->claim.path = NULL;
-		buf_clear(&f->text);
-		rc = c->get(c->arg, it->id, it->length, &f->text, err);
-		if (rc)
-			return rc;
-		if (c->on_list)
-			c->on_list(c->on_list_arg, it->id);
-	}
-	rc = check_list(f, c->stream, c->root.height - 1 - c->depth, c->depth ? it : NULL, err);
-	if (rc)
-		return rc;
-	f->count = get_u32(f->text.p + 4);
-	f->loaded = true;
-	rewind_frame(f);
-	c->depth++;
-	return 0;
 }
 
 /* Next item of the innermost list; false at its end. */
@@ -155,6 +140,48 @@ static bool take(struct frame *f, enum stream_id stream, struct list_item *it)
 	f->next++;
 	BUG_ON(!read_item(&f->rd, stream, it));
 	return true;
+}
+
+static int load(struct list_cursor *c, struct frame *f, const struct list_item *it, struct err *err)
+{
+	int rc;
+
+	f->loaded = false;
+	f->claim = *it;
+	f->claim.path = NULL;
+	buf_clear(&f->text);
+	rc = c->get(c->arg, it->id, it->length, &f->text, err);
+	if (rc)
+		return rc;
+	if (c->on_list)
+		c->on_list(c->on_list_arg, it->id);
+	rc = check_list(f, c->stream, c->root.height - 1 - c->depth, err);
+	if (rc)
+		return rc;
+	f->count = get_u32(f->text.p + 4);
+	f->loaded = true;
+	return 0;
+}
+
+/* Go down into the list that `it` names; one still loaded from before is not fetched again. A root has no path to
+ * compare. */
+static int push(struct list_cursor *c, const struct list_item *it, struct err *err)
+{
+	struct frame *f;
+	struct list_item first;
+	int rc;
+
+	BUG_ON(c->depth >= c->root.height);
+	f = &c->frame[c->depth];
+	if ((!f->loaded || !same_claim(&f->claim, it)) && (rc = load(c, f, it, err)))
+		return rc;
+	rewind_frame(f);
+	BUG_ON(!take(f, c->stream, &first));
+	if (c->depth && (first.n_path != it->n_path || memcmp(first.path, it->path, it->n_path) != 0))
+		return err_set(err, ERR_CORRUPT, "list begins with another path than its parent says");
+	rewind_frame(f);
+	c->depth++;
+	return 0;
 }
 
 static void root_item(const struct list_cursor *c, struct list_item *it)
@@ -263,7 +290,8 @@ int list_cursor_seek(struct list_cursor *c, uint64_t off, uint64_t *ret_start, s
 	return 0;
 }
 
-/* Skip to the last item whose first path is not behind path (the first item when all are), adding up what lies before. */
+/* Skip to the last item whose first path is not behind path (the first item when all are), adding up what lies before.
+ */
 static void skip_to_path(struct frame *f, const char *path, uint64_t *entries, uint64_t *content, struct list_item *it)
 {
 	struct list_item next;
@@ -288,7 +316,8 @@ static void skip_to_path(struct frame *f, const char *path, uint64_t *entries, u
 	f->next--;
 }
 
-int list_cursor_seek_path(struct list_cursor *c, const char *path, uint64_t *ret_entries, uint64_t *ret_content, struct err *err)
+int list_cursor_seek_path(
+        struct list_cursor *c, const char *path, uint64_t *ret_entries, uint64_t *ret_content, struct err *err)
 {
 	struct list_item it;
 	int rc;

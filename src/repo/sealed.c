@@ -11,8 +11,8 @@ static void aead_done(struct aead **a)
 }
 
 /* Every object has a key of its own, so the nonce may be zero. */
-static struct aead *object_aead(const struct secret *idx_key, const unsigned char repo[REPO_ID_LEN],
-	const char *source, enum sealed_kind kind, const unsigned char salt[SALT_LEN])
+static struct aead *object_aead(const struct secret *idx_key, const unsigned char repo[REPO_ID_LEN], const char *source,
+        enum sealed_kind kind, const unsigned char salt[SALT_LEN])
 {
 	CLEAN(buf_release) struct buf info = BUF_INIT(1024);
 	CLEAN(secret_release) struct secret key = {0};
@@ -27,7 +27,7 @@ static struct aead *object_aead(const struct secret *idx_key, const unsigned cha
 }
 
 int sealed_put(const struct secret *idx_key, const unsigned char repo[REPO_ID_LEN], const char *source,
-	enum sealed_kind kind, const void *p, size_t n, struct buf *out, struct err *err)
+        enum sealed_kind kind, const void *p, size_t n, struct buf *out, struct err *err)
 {
 	static const unsigned char nonce[AEAD_NONCE_LEN];
 	CLEAN(aead_done) struct aead *a = NULL;
@@ -51,7 +51,7 @@ int sealed_put(const struct secret *idx_key, const unsigned char repo[REPO_ID_LE
 }
 
 int sealed_get(const struct secret *idx_key, const unsigned char repo[REPO_ID_LEN], const char *source,
-	enum sealed_kind kind, const void *p, size_t n, struct buf *out, struct err *err)
+        enum sealed_kind kind, const void *p, size_t n, struct buf *out, struct err *err)
 {
 	static const unsigned char nonce[AEAD_NONCE_LEN];
 	CLEAN(aead_done) struct aead *a = NULL;
@@ -62,7 +62,8 @@ int sealed_get(const struct secret *idx_key, const unsigned char repo[REPO_ID_LE
 	if (!rd_ok(&r) || memcmp(head, MAGIC, sizeof MAGIC) != 0 || r.left < AEAD_TAG_LEN)
 		return err_set(err, ERR_FORMAT, "not a sealed object");
 	if (head[SEALED_HEAD - 1] != (unsigned char)kind)
-		return err_set(err, ERR_FORMAT, "sealed object of kind %u, not %u", head[SEALED_HEAD - 1], (unsigned)kind);
+		return err_set(
+		        err, ERR_FORMAT, "sealed object of kind %u, not %u", head[SEALED_HEAD - 1], (unsigned)kind);
 	rc = buf_reserve(out, r.left - AEAD_TAG_LEN, err);
 	if (rc)
 		return rc;

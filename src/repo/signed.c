@@ -7,7 +7,7 @@
 enum { SIGNATURES_MAX = 64, SIG_B64_LEN = 88, SIG_LINE_LEN = 4 + 64 + 1 + SIG_B64_LEN + 1 };
 
 int signed_make(const char *type, json_t *o, const unsigned char repo[REPO_ID_LEN], const struct secret *seed,
-	struct buf *out, struct err *err)
+        struct buf *out, struct err *err)
 {
 	CLEAN(buf_release) struct buf text = BUF_INIT(SIGNED_MAX);
 	unsigned char pub[ED25519_PUB_LEN], sig[ED25519_SIG_LEN];
@@ -17,7 +17,7 @@ int signed_make(const char *type, json_t *o, const unsigned char repo[REPO_ID_LE
 	fields_set(o, "v", json_integer(1));
 	fields_set(o, "repository", json_hex(repo, REPO_ID_LEN));
 	if ((rc = buf_printf(&text, err, "holdfast1 %s\n", type)) || (rc = json_canonical(o, &text, err)) ||
-		(rc = buf_u8(&text, '\n', err)))
+	        (rc = buf_u8(&text, '\n', err)))
 		return rc;
 	ed25519_public(seed, pub);
 	ed25519_sign(seed, text.p, text.len, sig);
@@ -62,7 +62,7 @@ static int split(const char *type, const char *p, size_t n, struct parts *ret, s
 	if (n > SIGNED_MAX)
 		return err_set(err, ERR_FORMAT, "%s: more than 1 MiB", type);
 	if (n < head || memcmp(p, magic, sizeof magic - 1) != 0 || memcmp(p + sizeof magic - 1, type, n_type) != 0 ||
-		p[head - 1] != '\n')
+	        p[head - 1] != '\n')
 		return err_set(err, ERR_FORMAT, "not a signed %s", type);
 	ret->json = p + head;
 	end = memchr(ret->json, '\n', n - head);
@@ -88,15 +88,14 @@ static bool wanted(const unsigned char *pub, const unsigned char (*keys)[ED25519
 	return !n_keys;
 }
 
-static int check_members(
-	const char *type, const json_t *o, const unsigned char repo[REPO_ID_LEN], struct err *err)
+static int check_members(const char *type, const json_t *o, const unsigned char repo[REPO_ID_LEN], struct err *err)
 {
 	unsigned char said[REPO_ID_LEN];
 	int64_t v;
 	int rc;
 
 	if ((rc = json_get_int(o, "v", type, &v, err)) ||
-		(rc = json_get_hex(o, "repository", type, said, sizeof said, err)))
+	        (rc = json_get_hex(o, "repository", type, said, sizeof said, err)))
 		return rc;
 	if (v != 1)
 		return err_set(err, ERR_UNSUPPORTED, "%s: version %lld", type, (long long)v);
@@ -106,8 +105,8 @@ static int check_members(
 }
 
 int signed_read(const char *type, const void *p, size_t n, const unsigned char repo[REPO_ID_LEN],
-	const unsigned char (*keys)[ED25519_PUB_LEN], size_t n_keys, json_t **ret,
-	unsigned char ret_signer[ED25519_PUB_LEN], struct err *err)
+        const unsigned char (*keys)[ED25519_PUB_LEN], size_t n_keys, json_t **ret,
+        unsigned char ret_signer[ED25519_PUB_LEN], struct err *err)
 {
 	CLEAN(json_release) json_t *o = NULL;
 	struct parts t;
@@ -124,7 +123,7 @@ int signed_read(const char *type, const void *p, size_t n, const unsigned char r
 	if (i == t.n_sigs)
 		return err_set(err, ERR_CORRUPT, "%s: no valid signature by a key that may sign it", type);
 	if ((rc = json_parse_canonical(t.json, t.n_json, SIGNED_MAX, type, &o, err)) ||
-		(rc = check_members(type, o, repo, err)))
+	        (rc = check_members(type, o, repo, err)))
 		return rc;
 	if (ret_signer)
 		memcpy(ret_signer, t.sig[i].pub, ED25519_PUB_LEN);
@@ -141,8 +140,8 @@ void attempt_open_release(struct attempt_open *o)
 	o->n_uses = 0;
 }
 
-int attempt_open_encode(const struct attempt_open *a, const unsigned char repo[REPO_ID_LEN],
-	const struct secret *seed, struct buf *out, struct err *err)
+int attempt_open_encode(const struct attempt_open *a, const unsigned char repo[REPO_ID_LEN], const struct secret *seed,
+        struct buf *out, struct err *err)
 {
 	CLEAN(json_release) json_t *o = json_object();
 	json_t *uses = json_array();
@@ -201,10 +200,10 @@ int attempt_open_decode(const struct cfg *c, const void *p, size_t n, struct att
 	*ret = (struct attempt_open){0};
 	/* Who may sign depends on what is written: read it first, believe it after check_opener. */
 	if ((rc = signed_read("open", p, n, c->repo, NULL, 0, &o, NULL, err)) ||
-		(rc = fields_id(o, "source", "open", ret->source, err)) ||
-		(rc = fields_name16(o, "attempt", "open", ret->attempt, err)) ||
-		(rc = fields_run(o, "open", ret->run, err)) || (rc = fields_time(o, "time", "open", &ret->time, err)) ||
-		(rc = check_opener(c, ret->source, p, n, err)))
+	        (rc = fields_id(o, "source", "open", ret->source, err)) ||
+	        (rc = fields_name16(o, "attempt", "open", ret->attempt, err)) ||
+	        (rc = fields_run(o, "open", ret->run, err)) || (rc = fields_time(o, "time", "open", &ret->time, err)) ||
+	        (rc = check_opener(c, ret->source, p, n, err)))
 		return rc;
 	rc = parse_uses(o, ret, err);
 	if (rc)

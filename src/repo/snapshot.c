@@ -27,10 +27,10 @@ struct count {
 };
 #define COUNT(field)                                                                                                   \
 	{                                                                                                              \
-		#field, offsetof(struct snapshot_facts, field)                                                         \
+#field, offsetof(struct snapshot_facts, field)                                                         \
 	}
 static const struct count COUNTS[] = {
-	COUNT(files), COUNT(dirs), COUNT(others), COUNT(entries), COUNT(bytes), COUNT(added), COUNT(skipped)};
+        COUNT(files), COUNT(dirs), COUNT(others), COUNT(entries), COUNT(bytes), COUNT(added), COUNT(skipped)};
 
 static int encode_root(json_t *streams, enum stream_id id, const struct stream_root *r, struct err *err)
 {
@@ -89,13 +89,13 @@ static int decode_root(const json_t *streams, enum stream_id id, struct stream_r
 	if (json_is_null(json_object_get(streams, STREAM_NAME[id])))
 		return 0;
 	if ((rc = json_get_obj(streams, STREAM_NAME[id], "snapshot facts", &o, err)) ||
-		(rc = json_get_hex(o, "id", "snapshot facts", r->id, ID_LEN, err)) ||
-		(rc = fields_u64(o, "height", "snapshot facts", LIST_HEIGHT_MAX, &height, err)) ||
-		(rc = fields_u64(o, "length", "snapshot facts", FIELDS_INT_MAX, &r->length, err)))
+	        (rc = json_get_hex(o, "id", "snapshot facts", r->id, ID_LEN, err)) ||
+	        (rc = fields_u64(o, "height", "snapshot facts", LIST_HEIGHT_MAX, &height, err)) ||
+	        (rc = fields_u64(o, "length", "snapshot facts", FIELDS_INT_MAX, &r->length, err)))
 		return rc;
 	if (id == STREAM_ENTRIES &&
-		((rc = fields_u64(o, "entries", "snapshot facts", FIELDS_INT_MAX, &r->entries, err)) ||
-			(rc = fields_u64(o, "content", "snapshot facts", FIELDS_INT_MAX, &r->content, err))))
+	        ((rc = fields_u64(o, "entries", "snapshot facts", FIELDS_INT_MAX, &r->entries, err)) ||
+	                (rc = fields_u64(o, "content", "snapshot facts", FIELDS_INT_MAX, &r->content, err))))
 		return rc;
 	r->height = (unsigned)height;
 	r->present = true;
@@ -128,10 +128,10 @@ static int decode_facts(const json_t *o, struct snapshot_facts *f, struct err *e
 	int rc;
 
 	if ((rc = fields_time(o, "start", "snapshot facts", &f->start, err)) ||
-		(rc = fields_time(o, "end", "snapshot facts", &f->end, err)) ||
-		(rc = fields_run(o, "snapshot facts", f->run, err)) ||
-		(rc = json_get_str(o, "kind", "snapshot facts", &kind, err)) || (rc = decode_counts(o, f, err)) ||
-		(rc = json_get_obj(o, "streams", "snapshot facts", &streams, err)))
+	        (rc = fields_time(o, "end", "snapshot facts", &f->end, err)) ||
+	        (rc = fields_run(o, "snapshot facts", f->run, err)) ||
+	        (rc = json_get_str(o, "kind", "snapshot facts", &kind, err)) || (rc = decode_counts(o, f, err)) ||
+	        (rc = json_get_obj(o, "streams", "snapshot facts", &streams, err)))
 		return rc;
 	f->is_stream = !strcmp(kind, "stream");
 	if (!f->is_stream && strcmp(kind, "paths") != 0)
@@ -177,8 +177,8 @@ int snapshot_encode(struct snapshot *s, const struct source_keys *k, struct buf 
 	fields_set(o, "plan_digest", json_hex(s->plan_digest, ID_LEN));
 	fields_set(o, "sealed", json_b64(s->sealed.p, s->sealed.len));
 	if ((rc = fields_set_u64(o, "seq", s->seq, err)) || (rc = fields_set_u64(o, "noted", s->noted, err)) ||
-		(rc = fields_set_u64(o, "size", s->size, err)) ||
-		(rc = signed_make("snapshot", o, k->repo, &k->sign, out, err)))
+	        (rc = fields_set_u64(o, "size", s->size, err)) ||
+	        (rc = signed_make("snapshot", o, k->repo, &k->sign, out, err)))
 		return rc;
 	s->has_facts = true;
 	sha256_of(out->p + before, out->len - before, s->digest);
@@ -211,29 +211,30 @@ static int decode_clear(const json_t *o, struct snapshot *s, struct err *err)
 	int rc;
 
 	if ((rc = fields_name16(o, "lineage", "snapshot", s->lineage, err)) ||
-		(rc = fields_u64(o, "seq", "snapshot", FIELDS_INT_MAX, &s->seq, err)) ||
-		(rc = fields_hex_or_null(o, "previous", "snapshot", &s->has_previous, s->previous, ID_LEN, err)) ||
-		(rc = json_get_bool(o, "previous_committed", "snapshot", &s->previous_committed, err)) ||
-		(rc = fields_hex_or_null(o, "found", "snapshot", &s->has_found, s->found, ID_LEN, err)) ||
-		(rc = json_get_hex(o, "packs", "snapshot", s->packs, ID_LEN, err)) ||
-		(rc = json_get_hex(o, "plan_digest", "snapshot", s->plan_digest, ID_LEN, err)) ||
-		(rc = fields_u64(o, "noted", "snapshot", FIELDS_INT_MAX, &s->noted, err)) ||
-		(rc = fields_u64(o, "size", "snapshot", FIELDS_INT_MAX, &s->size, err)))
+	        (rc = fields_u64(o, "seq", "snapshot", FIELDS_INT_MAX, &s->seq, err)) ||
+	        (rc = fields_hex_or_null(o, "previous", "snapshot", &s->has_previous, s->previous, ID_LEN, err)) ||
+	        (rc = json_get_bool(o, "previous_committed", "snapshot", &s->previous_committed, err)) ||
+	        (rc = fields_hex_or_null(o, "found", "snapshot", &s->has_found, s->found, ID_LEN, err)) ||
+	        (rc = json_get_hex(o, "packs", "snapshot", s->packs, ID_LEN, err)) ||
+	        (rc = json_get_hex(o, "plan_digest", "snapshot", s->plan_digest, ID_LEN, err)) ||
+	        (rc = fields_u64(o, "noted", "snapshot", FIELDS_INT_MAX, &s->noted, err)) ||
+	        (rc = fields_u64(o, "size", "snapshot", FIELDS_INT_MAX, &s->size, err)))
 		return rc;
 	return decode_sealed(o, &s->sealed, err);
 }
 
 /* With a list of keys, never with an empty one: that would mean any signer. */
-static int check_signer(
-	const struct cfg *c, const struct snapshot *s, const void *p, size_t n, struct err *err)
+static int check_signer(const struct cfg *c, const struct snapshot *s, const void *p, size_t n, struct err *err)
 {
 	CLEAN(free_ptr) unsigned char(*keys)[ED25519_PUB_LEN] = NULL;
 	CLEAN(json_release) json_t *o = NULL;
 	size_t n_keys = cfg_source_keys(c, s->source, s->epoch, &keys);
 
 	if (!n_keys)
-		return err_set(err, ERR_CORRUPT, "snapshot: nobody may sign for source '%s' in epoch %u", s->source, s->epoch);
-	return signed_read("snapshot", p, n, c->repo, (const unsigned char(*)[ED25519_PUB_LEN])keys, n_keys, &o, NULL, err);
+		return err_set(
+		        err, ERR_CORRUPT, "snapshot: nobody may sign for source '%s' in epoch %u", s->source, s->epoch);
+	return signed_read(
+	        "snapshot", p, n, c->repo, (const unsigned char(*)[ED25519_PUB_LEN])keys, n_keys, &o, NULL, err);
 }
 
 int snapshot_decode(const struct cfg *c, const void *p, size_t n, struct snapshot *ret, struct err *err)
@@ -245,9 +246,9 @@ int snapshot_decode(const struct cfg *c, const void *p, size_t n, struct snapsho
 	*ret = s;
 	/* Who may sign depends on what is written: read it first, believe it after check_signer. */
 	if ((rc = signed_read("snapshot", p, n, c->repo, NULL, 0, &o, NULL, err)) ||
-		(rc = fields_id(o, "source", "snapshot", s.source, err)) ||
-		(rc = fields_epoch(o, "snapshot", &s.epoch, err)) || (rc = check_signer(c, &s, p, n, err)) ||
-		(rc = decode_clear(o, &s, err)))
+	        (rc = fields_id(o, "source", "snapshot", s.source, err)) ||
+	        (rc = fields_epoch(o, "snapshot", &s.epoch, err)) || (rc = check_signer(c, &s, p, n, err)) ||
+	        (rc = decode_clear(o, &s, err)))
 		return rc;
 	sha256_of(p, n, s.digest);
 	*ret = s;
@@ -256,7 +257,7 @@ int snapshot_decode(const struct cfg *c, const void *p, size_t n, struct snapsho
 }
 
 int snapshot_open_facts(
-	struct snapshot *s, const unsigned char repo[REPO_ID_LEN], const struct secret *idx_key, struct err *err)
+        struct snapshot *s, const unsigned char repo[REPO_ID_LEN], const struct secret *idx_key, struct err *err)
 {
 	CLEAN(buf_release) struct buf plain = BUF_INIT(SIGNED_MAX);
 	CLEAN(json_release) json_t *o = NULL;
@@ -264,8 +265,8 @@ int snapshot_open_facts(
 	int rc;
 
 	if ((rc = sealed_get(idx_key, repo, s->source, SEALED_FACTS, s->sealed.p, s->sealed.len, &plain, err)) ||
-		(rc = json_parse_canonical(plain.p, plain.len, SIGNED_MAX, "snapshot facts", &o, err)) ||
-		(rc = decode_facts(o, &f, err)))
+	        (rc = json_parse_canonical(plain.p, plain.len, SIGNED_MAX, "snapshot facts", &o, err)) ||
+	        (rc = decode_facts(o, &f, err)))
 		return rc;
 	s->facts = f;
 	s->has_facts = true;

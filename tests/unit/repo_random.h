@@ -21,7 +21,8 @@ static inline void fill_random(unsigned char *p, size_t n, uint64_t *state)
 		p[i] = (unsigned char)(next_random(state) >> 24);
 }
 
-/* Each shorter length and each single flipped bit, in memory of exactly that size; at: the byte that differs, n when cut. */
+/* Each shorter length and each single flipped bit, in memory of exactly that size; at: the byte that differs, n when
+ * cut. */
 typedef void (*mutation_fn)(void *arg, const unsigned char *p, size_t n, size_t at);
 
 static inline void each_mutation(const unsigned char *p, size_t n, mutation_fn fn, void *arg)

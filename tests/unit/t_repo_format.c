@@ -91,9 +91,9 @@ END_TEST
 
 START_TEST(padme_lengths_are_those_of_the_paper)
 {
-	static const uint64_t want[][2] = {{0, 0}, {1, 1}, {2, 2}, {3, 3}, {4, 4}, {7, 7}, {8, 8}, {9, 10}, {17, 18}, {100, 104},
-		{1000, 1024}, {1025, 1088}, {65537, 67584}, {1000000, 1015808}, {123456789, 123731968},
-		{UINT64_MAX, UINT64_MAX}};
+	static const uint64_t want[][2] = {{0, 0}, {1, 1}, {2, 2}, {3, 3}, {4, 4}, {7, 7}, {8, 8}, {9, 10}, {17, 18},
+	        {100, 104}, {1000, 1024}, {1025, 1088}, {65537, 67584}, {1000000, 1015808}, {123456789, 123731968},
+	        {UINT64_MAX, UINT64_MAX}};
 
 	for (size_t i = 0; i < ARRAY_LEN(want); i++)
 		ck_assert_uint_eq(format_padme(want[i][0]), want[i][1]);
@@ -102,9 +102,9 @@ END_TEST
 
 START_TEST(sizes_round_up_to_two_significant_bits)
 {
-	static const uint64_t want[][2] = {{0, 0}, {1, 1}, {2, 2}, {3, 3}, {4, 4}, {5, 6}, {6, 6}, {7, 8}, {8, 8}, {9, 12}, {12, 12},
-		{13, 16}, {1000, 1024}, {1025, 1536}, {UINT64_C(1) << 52, UINT64_C(1) << 52},
-		{UINT64_C(3) << 62, UINT64_C(3) << 62}, {UINT64_MAX, UINT64_MAX}};
+	static const uint64_t want[][2] = {{0, 0}, {1, 1}, {2, 2}, {3, 3}, {4, 4}, {5, 6}, {6, 6}, {7, 8}, {8, 8},
+	        {9, 12}, {12, 12}, {13, 16}, {1000, 1024}, {1025, 1536}, {UINT64_C(1) << 52, UINT64_C(1) << 52},
+	        {UINT64_C(3) << 62, UINT64_C(3) << 62}, {UINT64_MAX, UINT64_MAX}};
 
 	for (size_t i = 0; i < ARRAY_LEN(want); i++)
 		ck_assert_uint_eq(format_round2(want[i][0]), want[i][1]);
@@ -118,7 +118,7 @@ START_TEST(keys_of_objects_have_their_form)
 
 	memset(digest, 0xab, sizeof digest);
 	ck_assert_str_eq(key_pack(key, "docs", "0123456789abcdef", digest),
-		"p/docs/0123456789abcdef/abababababababababababababababababababababababababababababababab");
+	        "p/docs/0123456789abcdef/abababababababababababababababababababababababababababababababab");
 	ck_assert_str_eq(key_attempt(key, "docs", "0123456789abcdef", "fate"), "w/docs/0123456789abcdef/fate");
 	ck_assert_str_eq(key_snapshot(key, 's', "docs", "0123456789abcdef", 42), "s/docs/0123456789abcdef/0000000042");
 	ck_assert_str_eq(key_fmt(key, "k/%s/%u", "docs", 7u), "k/docs/7");
@@ -159,8 +159,9 @@ START_TEST(golden_sealed_object_opens)
 	CLEAN(secret_release) struct secret idx = {0};
 	CLEAN(buf_release) struct buf out = BUF_INIT(100);
 	unsigned char sealed[100];
-	size_t n = unhex(sealed, "48465345414c310a01222222222222222222222222222222222222222222222222222222222222222282cc5d"
-				 "c4d6218b7fc81a1efd8fb93ba1dd457f74c1");
+	size_t n =
+	        unhex(sealed, "48465345414c310a01222222222222222222222222222222222222222222222222222222222222222282cc5d"
+	                      "c4d6218b7fc81a1efd8fb93ba1dd457f74c1");
 
 	fill_secret(&idx, 0x11);
 	ck_ok(sealed_get(&idx, REPO, "docs", SEALED_DELTA, sealed, n, &out, &err));
@@ -169,9 +170,11 @@ START_TEST(golden_sealed_object_opens)
 END_TEST
 
 static const char GOLDEN_ENVELOPE[] =
-	"4846454e564c310a01200005000000e5a61126f5dc6c73b1dc2234b06e394f999f4d704dc1230e671afbfe2985a12404eaed1ef9ce1a3a082d58bb02"
-	"2f166ad32fea581f42a5141bb91a8c18d568970400676f6c64200004bcd2e0d00f2cce5fe8f1c6c2fbec5c07fa56e3aa5c88a5689975d88b3fce0530"
-	"0021ce0cd3ba1bef264707ef6c6372a689d70309487edbfc9a696598ac4eb016c755368ef9161c0a3694c2879ef90a5eb3";
+        "4846454e564c310a01200005000000e5a61126f5dc6c73b1dc2234b06e394f999f4d704dc1230e671afbfe2985a12404eaed1ef9ce1a3a"
+        "082d58bb02"
+        "2f166ad32fea581f42a5141bb91a8c18d568970400676f6c64200004bcd2e0d00f2cce5fe8f1c6c2fbec5c07fa56e3aa5c88a5689975d8"
+        "8b3fce0530"
+        "0021ce0cd3ba1bef264707ef6c6372a689d70309487edbfc9a696598ac4eb016c755368ef9161c0a3694c2879ef90a5eb3";
 
 START_TEST(golden_session_envelope_opens)
 {
@@ -197,12 +200,15 @@ START_TEST(golden_key_object_opens)
 	CLEAN(opening_key_release) struct opening_key o = golden_key();
 	CLEAN(source_secrets_release) struct source_secrets s = {0};
 	unsigned char text[300], want[32];
-	size_t n = unhex(text,
-		"48464b455953310a01e9004846454e564c310a0220000500000000000000000000000000000000000000999f4d704dc1230e671afbfe2985"
-		"a12400000000000000000000000000000000000000000000000000000000000000000400676f6c6420003430e0014dd50b6127e4beb4ee"
-		"cc411591e061ef9792a317c36056191002b72f700024b37442a99a7f99f436418ca0b3d182aefb782c741a3bf2caedb0667ed6be621acb"
-		"67bf8510d792ad1240ac28411b7ac577779bddfb9214feadce9fff058f7cf52e270641fab97e2129ac3a05d0ce0b24000efd7c75572fdc"
-		"50225ad6d724a96f0b2ef3fc558b3471659ea6bdb5e80c");
+	size_t n = unhex(text, "48464b455953310a01e9004846454e564c310a0220000500000000000000000000000000000000000000999"
+	                       "f4d704dc1230e671afbfe2985"
+	                       "a12400000000000000000000000000000000000000000000000000000000000000000400676f6c642000343"
+	                       "0e0014dd50b6127e4beb4ee"
+	                       "cc411591e061ef9792a317c36056191002b72f700024b37442a99a7f99f436418ca0b3d182aefb782c741a3"
+	                       "bf2caedb0667ed6be621acb"
+	                       "67bf8510d792ad1240ac28411b7ac577779bddfb9214feadce9fff058f7cf52e270641fab97e2129ac3a05d"
+	                       "0ce0b24000efd7c75572fdc"
+	                       "50225ad6d724a96f0b2ef3fc558b3471659ea6bdb5e80c");
 
 	ck_ok(key_object_open(&o, "docs", 5, text, n, &s, &err));
 	memset(want, 1, 32);

@@ -26,8 +26,12 @@ static struct index_pack make_pack(uint64_t no)
 
 static struct index_entry make_entry(const unsigned char *id, uint32_t pack, uint32_t offset)
 {
-	struct index_entry e = {
-		.pack = pack, .offset = offset, .sealed_len = 128, .plain_len = 100, .type = CHUNK_CONTENT, .comp = COMP_RAW};
+	struct index_entry e = {.pack = pack,
+	        .offset = offset,
+	        .sealed_len = 128,
+	        .plain_len = 100,
+	        .type = CHUNK_CONTENT,
+	        .comp = COMP_RAW};
 
 	memcpy(e.id, id, ID_LEN);
 	return e;
@@ -129,7 +133,8 @@ static void model_check(const struct model *m, const struct index *ix)
 }
 
 /* One segment of n entries in `packs` packs: most ids new, some seen before, some clustered at one prefix. */
-static void random_segment(struct model *m, uint32_t first_pack, uint32_t packs, size_t n, uint64_t *state, struct buf *out)
+static void random_segment(
+        struct model *m, uint32_t first_pack, uint32_t packs, size_t n, uint64_t *state, struct buf *out)
 {
 	CLEAN(index_delta_release) struct index_delta d = {0};
 
@@ -343,16 +348,15 @@ START_TEST(unordered_or_out_of_bounds_entries_are_refused)
 		size_t at;
 		unsigned char value;
 	} bad[] = {
-		{12 + 88 + 32, 1},    /* pack number */
-		{12 + 88 + 36 + 3, 2}, /* offset behind the pack's end */
-		{12 + 88 + 40, 28},   /* sealed length of nothing */
-		{12 + 88 + 44, 99},   /* raw, but of another length */
-		{12 + 88 + 47, 1},    /* plain length over 8 MiB */
-		{12 + 88 + 48, 0},    /* types */
-		{12 + 88 + 48, 5},
-		{12 + 88 + 49, 2},    /* compression */
-		{12 + 88 + 50, 1},    /* padding */
-		{12 + 87, 5},         /* pack over 64 MiB */
+	        {12 + 88 + 32, 1},                    /* pack number */
+	        {12 + 88 + 36 + 3, 2},                /* offset behind the pack's end */
+	        {12 + 88 + 40, 28},                   /* sealed length of nothing */
+	        {12 + 88 + 44, 99},                   /* raw, but of another length */
+	        {12 + 88 + 47, 1},                    /* plain length over 8 MiB */
+	        {12 + 88 + 48, 0},                    /* types */
+	        {12 + 88 + 48, 5}, {12 + 88 + 49, 2}, /* compression */
+	        {12 + 88 + 50, 1},                    /* padding */
+	        {12 + 87, 5},                         /* pack over 64 MiB */
 	};
 	for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
 		CLEAN(buf_release) struct buf b = {0};

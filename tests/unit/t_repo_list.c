@@ -192,18 +192,18 @@ END_TEST
 START_TEST(list_has_the_bytes_of_the_format)
 {
 	static const char want[] = "\x02\x00\x00\x00\x02\x00\x00\x00"
-				   "\x11\x11\x11\x11\x11\x11\x11\x11\x11\x11\x11\x11\x11\x11\x11\x11"
-				   "\x11\x11\x11\x11\x11\x11\x11\x11\x11\x11\x11\x11\x11\x11\x11\x11"
-				   "\x05\x01\x00\x00\x00\x00\x00\x00\x02\x00\x00\x00\x00\x00\x00\x00"
-				   "\x03\x00\x00\x00\x00\x00\x00\x00\x01\x00"
-				   "a"
-				   "\x22\x22\x22\x22\x22\x22\x22\x22\x22\x22\x22\x22\x22\x22\x22\x22"
-				   "\x22\x22\x22\x22\x22\x22\x22\x22\x22\x22\x22\x22\x22\x22\x22\x22"
-				   "\x06\x00\x00\x00\x00\x00\x00\x00\x01\x00\x00\x00\x00\x00\x00\x00"
-				   "\x00\x00\x00\x00\x01\x00\x00\x00\x03\x00"
-				   "a/b";
+	                           "\x11\x11\x11\x11\x11\x11\x11\x11\x11\x11\x11\x11\x11\x11\x11\x11"
+	                           "\x11\x11\x11\x11\x11\x11\x11\x11\x11\x11\x11\x11\x11\x11\x11\x11"
+	                           "\x05\x01\x00\x00\x00\x00\x00\x00\x02\x00\x00\x00\x00\x00\x00\x00"
+	                           "\x03\x00\x00\x00\x00\x00\x00\x00\x01\x00"
+	                           "a"
+	                           "\x22\x22\x22\x22\x22\x22\x22\x22\x22\x22\x22\x22\x22\x22\x22\x22"
+	                           "\x22\x22\x22\x22\x22\x22\x22\x22\x22\x22\x22\x22\x22\x22\x22\x22"
+	                           "\x06\x00\x00\x00\x00\x00\x00\x00\x01\x00\x00\x00\x00\x00\x00\x00"
+	                           "\x00\x00\x00\x00\x01\x00\x00\x00\x03\x00"
+	                           "a/b";
 	struct list_item it[2] = {{.length = 0x105, .entries = 2, .content = 3, .path = "a", .n_path = 1},
-		{.length = 6, .entries = 1, .content = UINT64_C(1) << 32, .path = "a/b", .n_path = 3}};
+	        {.length = 6, .entries = 1, .content = UINT64_C(1) << 32, .path = "a/b", .n_path = 3}};
 	struct stream s = {STREAM_ENTRIES, it, NULL, 2};
 	CLEAN(chest_release) struct chest c = {0};
 	struct stream_root root;
@@ -323,7 +323,9 @@ START_TEST(seek_finds_the_chunk_of_any_byte)
 			at[k + 1] = at[k] + s.it[k].length;
 		for (int k = 0; k < 200; k++) {
 			size_t pick = next_random(&state) % s.n;
-			uint64_t off = at[pick] + (k % 3 == 0 ? 0 : k % 3 == 1 ? s.it[pick].length - 1 : s.it[pick].length / 2);
+			uint64_t off = at[pick] + (k % 3 == 0          ? 0
+			                                  : k % 3 == 1 ? s.it[pick].length - 1
+			                                               : s.it[pick].length / 2);
 
 			ck_ok(list_cursor_seek(cur, off, &start, &err));
 			ck_assert_uint_eq(start, at[pick]);
@@ -514,7 +516,8 @@ END_TEST
 
 START_TEST(walk_order_is_by_component)
 {
-	static const char *const sorted[] = {"", "a", "a/b", "a/b/c", "a\x01", "a b", "a-b", "a.b", "a0", "aa", "b", "b/\x01", "b\xff"};
+	static const char *const sorted[] = {
+	        "", "a", "a/b", "a/b/c", "a\x01", "a b", "a-b", "a.b", "a0", "aa", "b", "b/\x01", "b\xff"};
 
 	for (size_t i = 0; i < ARRAY_LEN(sorted); i++)
 		for (size_t k = 0; k < ARRAY_LEN(sorted); k++) {

@@ -28,7 +28,8 @@ static void set_up(void)
 	opening_key_generate(&o, REPO, "gold", root_pub);
 	opening_key_psk(&o, "docs", &psk);
 	source_keys_generate(&host, REPO, "docs", "gold", 2, &psk);
-	cfg = (struct cfg){.n = 0, .plan = "office", .time = NOON, .n_root = 1, .n_classes = 1, .n_sources = 1, .n_logs = 1};
+	cfg = (struct cfg){
+	        .n = 0, .plan = "office", .time = NOON, .n_root = 1, .n_classes = 1, .n_sources = 1, .n_logs = 1};
 	memcpy(cfg.repo, REPO, REPO_ID_LEN);
 	cfg.root = xcalloc(1, sizeof *cfg.root);
 	memcpy(cfg.root[0], root_pub, ED25519_PUB_LEN);
@@ -64,9 +65,10 @@ static const unsigned char (*roots(void))[ED25519_PUB_LEN]
 
 /* --- signed texts --- */
 
-static const char GOLDEN[] = "holdfast1 test\n{\"a\":1,\"repository\":\"000102030405060708090a0b0c0d0e0f\",\"v\":1}\n"
-			     "sig ea4a6c63e29c520abef5507b132ec5f9954776aebebe7b92421eea691446d22c "
-			     "QT9btqTMDxvktivJC4aEwMm9k3oUuK9nCsmUPEs027LsIzt1OUMIUL/vrf4JLN8yfeiGl9atVRPcm+2vnq61Cw==\n";
+static const char GOLDEN[] =
+        "holdfast1 test\n{\"a\":1,\"repository\":\"000102030405060708090a0b0c0d0e0f\",\"v\":1}\n"
+        "sig ea4a6c63e29c520abef5507b132ec5f9954776aebebe7b92421eea691446d22c "
+        "QT9btqTMDxvktivJC4aEwMm9k3oUuK9nCsmUPEs027LsIzt1OUMIUL/vrf4JLN8yfeiGl9atVRPcm+2vnq61Cw==\n";
 
 START_TEST(signing_makes_the_golden_text)
 {
@@ -150,18 +152,18 @@ START_TEST(signed_json_must_be_canonical_and_of_version_1)
 		const char *json;
 		int rc;
 	} c[] = {
-		{"{" R ",\"v\":1}", 0},
-		{"{" R ",\"v\":1,\"zzz\":[null]}", 0},
-		{"{" R ",\"v\":2}", -ERR_UNSUPPORTED},
-		{"{" R ",\"v\":\"1\"}", -ERR_FORMAT},
-		{"{" R "}", -ERR_FORMAT},
-		{"{\"v\":1}", -ERR_FORMAT},
-		{"{\"v\":1," R "}", -ERR_FORMAT},
-		{"{" R ", \"v\":1}", -ERR_FORMAT},
-		{"{" R ",\"v\":1,\"v\":1}", -ERR_FORMAT},
-		{"{" R ",\"v\":1.0}", -ERR_FORMAT},
-		{"[]", -ERR_FORMAT},
-		{"", -ERR_FORMAT},
+	        {"{" R ",\"v\":1}", 0},
+	        {"{" R ",\"v\":1,\"zzz\":[null]}", 0},
+	        {"{" R ",\"v\":2}", -ERR_UNSUPPORTED},
+	        {"{" R ",\"v\":\"1\"}", -ERR_FORMAT},
+	        {"{" R "}", -ERR_FORMAT},
+	        {"{\"v\":1}", -ERR_FORMAT},
+	        {"{\"v\":1," R "}", -ERR_FORMAT},
+	        {"{" R ", \"v\":1}", -ERR_FORMAT},
+	        {"{" R ",\"v\":1,\"v\":1}", -ERR_FORMAT},
+	        {"{" R ",\"v\":1.0}", -ERR_FORMAT},
+	        {"[]", -ERR_FORMAT},
+	        {"", -ERR_FORMAT},
 	};
 	for (size_t i = 0; i < ARRAY_LEN(c); i++) {
 		CLEAN(buf_release) struct buf b = {0};
@@ -317,8 +319,11 @@ END_TEST
 
 static struct attempt_open make_open(void)
 {
-	struct attempt_open o = {.source = "docs", .attempt = "00000000000000a1", .run = "0123456789abcdef0123456789abcdef",
-		.n_uses = 2, .time = NOON};
+	struct attempt_open o = {.source = "docs",
+	        .attempt = "00000000000000a1",
+	        .run = "0123456789abcdef0123456789abcdef",
+	        .n_uses = 2,
+	        .time = NOON};
 
 	o.uses = xcalloc(2, sizeof *o.uses);
 	strcpy(o.uses[0], "00000000000000b1");
@@ -379,11 +384,25 @@ END_TEST
 
 static struct snapshot make_snapshot(void)
 {
-	struct snapshot s = {.lineage = "00000000000000c1", .seq = 7, .has_previous = true, .previous_committed = true,
-		.previous = {1}, .packs = {2}, .plan_digest = {3}};
+	struct snapshot s = {.lineage = "00000000000000c1",
+	        .seq = 7,
+	        .has_previous = true,
+	        .previous_committed = true,
+	        .previous = {1},
+	        .packs = {2},
+	        .plan_digest = {3}};
 
-	s.facts = (struct snapshot_facts){.start = NOON, .end = NOON + 5 * MS, .run = "ab", .files = 1, .dirs = 2, .others = 3,
-		.entries = 6, .bytes = 1000, .added = 500, .skipped = 1, .notes = {1, 0, 0, 4}};
+	s.facts = (struct snapshot_facts){.start = NOON,
+	        .end = NOON + 5 * MS,
+	        .run = "ab",
+	        .files = 1,
+	        .dirs = 2,
+	        .others = 3,
+	        .entries = 6,
+	        .bytes = 1000,
+	        .added = 500,
+	        .skipped = 1,
+	        .notes = {1, 0, 0, 4}};
 	s.facts.root[STREAM_CONTENT] = (struct stream_root){true, {4}, 1, 1000, 0, 0};
 	s.facts.root[STREAM_ENTRIES] = (struct stream_root){true, {5}, 0, 3000, 6, 1000};
 	return s;
@@ -431,7 +450,7 @@ END_TEST
 START_TEST(snapshot_says_in_clear_no_more_than_the_format_lists)
 {
 	static const char *const clear[] = {"epoch", "found", "lineage", "noted", "packs", "plan_digest", "previous",
-		"previous_committed", "repository", "sealed", "seq", "size", "source", "v"};
+	        "previous_committed", "repository", "sealed", "seq", "size", "source", "v"};
 	CLEAN(snapshot_release) struct snapshot s = make_snapshot();
 	CLEAN(buf_release) struct buf b = BUF_INIT(SIGNED_MAX);
 	CLEAN(json_release) json_t *o = NULL;
@@ -563,10 +582,9 @@ START_TEST(full_fate_has_the_text_of_the_format)
 	CLEAN(buf_release) struct buf b = BUF_INIT(FATE_MAX);
 
 	ck_ok(fate_encode(&f, &b, &err));
-	ck_assert_str_eq(buf_str(&b),
-		"holdfast1 fate commit\nsnapshot 19\nholdfast1 snapshot\npacks full 2\n"
-		"1111111111111111111111111111111111111111111111111111111111111111\n"
-		"2222222222222222222222222222222222222222222222222222222222222222\n");
+	ck_assert_str_eq(buf_str(&b), "holdfast1 fate commit\nsnapshot 19\nholdfast1 snapshot\npacks full 2\n"
+	                              "1111111111111111111111111111111111111111111111111111111111111111\n"
+	                              "2222222222222222222222222222222222222222222222222222222222222222\n");
 	ck_ok(fate_decode(b.p, b.len, &got, &err));
 	ck_assert(got.committed);
 	ck_assert_str_eq(got.base, "");
@@ -582,10 +600,10 @@ START_TEST(relative_fate_has_the_text_of_the_format)
 
 	ck_ok(fate_encode(&f, &b, &err));
 	ck_assert_str_eq(buf_str(&b),
-		"holdfast1 fate commit\nsnapshot 19\nholdfast1 snapshot\npacks from 00000000000000a1 1 2\n"
-		"-3333333333333333333333333333333333333333333333333333333333333333\n"
-		"+1111111111111111111111111111111111111111111111111111111111111111\n"
-		"+2222222222222222222222222222222222222222222222222222222222222222\n");
+	        "holdfast1 fate commit\nsnapshot 19\nholdfast1 snapshot\npacks from 00000000000000a1 1 2\n"
+	        "-3333333333333333333333333333333333333333333333333333333333333333\n"
+	        "+1111111111111111111111111111111111111111111111111111111111111111\n"
+	        "+2222222222222222222222222222222222222222222222222222222222222222\n");
 	ck_ok(fate_decode(b.p, b.len, &got, &err));
 	ck_assert_str_eq(got.base, "00000000000000a1");
 	assert_packs(&got.removed, "\x33");
@@ -624,29 +642,29 @@ START_TEST(malformed_fates_are_refused)
 #define TWOS "2222222222222222222222222222222222222222222222222222222222222222"
 #define HEAD "holdfast1 fate commit\nsnapshot 1\nx"
 	static const char *const bad[] = {
-		"",
-		"holdfast1 fate dead",
-		"holdfast1 fate commit\n",
-		"holdfast1 fate commit\nsnapshot 0\npacks full 0\n",
-		"holdfast1 fate commit\nsnapshot 99\nxpacks full 0\n",
-		"holdfast1 fate commit\nsnapshot 01\nxpacks full 0\n",
-		"holdfast1 fate commit\nsnapshot \nxpacks full 0\n",
-		HEAD,
-		HEAD "packs full 00\n",
-		HEAD "packs full -1\n",
-		HEAD "packs full 1\n",
-		HEAD "packs full 99999999999999999999999999\n",
-		HEAD "packs full 0\n" ONES "\n",
-		HEAD "packs full 1\n" ONES,
-		HEAD "packs full 1\n" ONES " ",
-		HEAD "packs full 1\n+" ONES "\n",
-		HEAD "packs full 2\n" TWOS "\n" ONES "\n",
-		HEAD "packs full 2\n" ONES "\n" ONES "\n",
-		HEAD "packs from 00000000000000A1 0 0\n",
-		HEAD "packs from 00000000000000a1 1 0\n+" ONES "\n",
-		HEAD "packs from 00000000000000a1 0 1\n-" ONES "\n",
-		HEAD "packs from 00000000000000a1 0\n",
-		HEAD "packs some 0\n",
+	        "",
+	        "holdfast1 fate dead",
+	        "holdfast1 fate commit\n",
+	        "holdfast1 fate commit\nsnapshot 0\npacks full 0\n",
+	        "holdfast1 fate commit\nsnapshot 99\nxpacks full 0\n",
+	        "holdfast1 fate commit\nsnapshot 01\nxpacks full 0\n",
+	        "holdfast1 fate commit\nsnapshot \nxpacks full 0\n",
+	        HEAD,
+	        HEAD "packs full 00\n",
+	        HEAD "packs full -1\n",
+	        HEAD "packs full 1\n",
+	        HEAD "packs full 99999999999999999999999999\n",
+	        HEAD "packs full 0\n" ONES "\n",
+	        HEAD "packs full 1\n" ONES,
+	        HEAD "packs full 1\n" ONES " ",
+	        HEAD "packs full 1\n+" ONES "\n",
+	        HEAD "packs full 2\n" TWOS "\n" ONES "\n",
+	        HEAD "packs full 2\n" ONES "\n" ONES "\n",
+	        HEAD "packs from 00000000000000A1 0 0\n",
+	        HEAD "packs from 00000000000000a1 1 0\n+" ONES "\n",
+	        HEAD "packs from 00000000000000a1 0 1\n-" ONES "\n",
+	        HEAD "packs from 00000000000000a1 0\n",
+	        HEAD "packs some 0\n",
 	};
 	for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
 		struct fate f;
