@@ -270,7 +270,7 @@ void opener_free(struct opener *o)
 	free(o);
 }
 
-static struct pack_coder *coder_of(struct opener *o, uint32_t epoch, struct err *err)
+struct pack_coder *opener_coder(struct opener *o, uint32_t epoch, struct err *err)
 {
 	for (size_t i = 0; i < o->r->n_epochs; i++)
 		if (o->r->epoch[i].epoch == epoch)
@@ -300,7 +300,7 @@ static int open_at(struct opener *o, size_t site, const char *key, const struct 
 			rc = err_set(err, ERR_CORRUPT, "the pack is shorter than its index says");
 		sealed = rc ? NULL : h->b.p + at->offset;
 	}
-	struct pack_coder *c = rc ? NULL : coder_of(o, at->epoch, err);
+	struct pack_coder *c = rc ? NULL : opener_coder(o, at->epoch, err);
 	if (!rc && !c)
 		rc = err_rc(err);
 	if (!rc)

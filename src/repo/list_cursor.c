@@ -78,9 +78,10 @@ static bool item_ok(const struct list_item *it, enum stream_id stream, unsigned 
 }
 
 /* All items: their number, bounds and sums must be those the parent claims. */
-static int check_list(const struct frame *f, enum stream_id stream, unsigned level, struct err *err)
+static int check_list(const struct buf *text, const struct list_item *claim, enum stream_id stream, unsigned level,
+        struct err *err)
 {
-	struct rd r = rd_init(f->text.p, f->text.len);
+	struct rd r = rd_init(text->p, text->len);
 	uint64_t length = 0, entries = 0, content = 0;
 	unsigned char head[4];
 	uint32_t count;
@@ -106,15 +107,19 @@ static int check_list(const struct frame *f, enum stream_id stream, unsigned lev
 	return 0;
 }
 
-int list_each(enum stream_id stream, unsigned level, const struct list_item *claim, const void *p, size_t n, list_item_fn fn, void *arg, struct err *err)
+int list_each(enum stream_id stream, unsigned level, const struct list_item *claim, const struct buf *text, list_item_fn fn,
+        void *arg, struct err *err)
 {
-	int rc = check_list(p, n, claim, stream, level, claim->path ? claim : NULL, err);
-	struct rd r = rd_init((const unsigned char *)p + LIST_HEAD_LEN, rc ? 0 : n - LIST_HEAD_LEN);
+	int rc = check_list(text, claim, stream, level, err);
+	struct rd r = rd_init(text->p, text->len);
 
-	while (!rc && r.left) {
+	rd_bytes(&r, LIST_HEAD_LEN);
+	for (bool first = true; !rc && r.left; first = false) {
 		struct list_item it;
 
 		BUG_ON(!read_item(&r, stream, &it));
+		if (first && claim->path && (it.n_path != claim->n_path || memcmp(it.path, claim->path, it.n_path) != 0))
+			return err_set(err, ERR_CORRUPT, "list begins with another path than its parent says");
 		rc = fn(arg, &it, err);
 	}
 	return rc;
@@ -155,7 +160,7 @@ static int load(struct list_cursor *c, struct frame *f, const struct list_item *
 		return rc;
 	if (c->on_list)
 		c->on_list(c->on_list_arg, it->id);
-	rc = check_list(f, c->stream, c->root.height - 1 - c->depth, err);
+	rc = check_list(&f->text, &f->claim, c->stream, c->root.height - 1 - c->depth, err);
 	if (rc)
 		return rc;
 	f->count = get_u32(f->text.p + 4);

@@ -15,6 +15,7 @@ enum {
  * calls fn for each item in order until it returns non-zero, which is returned. ERR_CORRUPT.
  */
 typedef int (*list_item_fn)(void *arg, const struct list_item *it, struct err *err);
-int list_each(enum stream_id stream, unsigned level, const struct list_item *claim, const void *p, size_t n, list_item_fn fn, void *arg, struct err *err) HF_NODISCARD;
+int list_each(enum stream_id stream, unsigned level, const struct list_item *claim, const struct buf *text, list_item_fn fn,
+        void *arg, struct err *err) HF_NODISCARD;
 
 #endif

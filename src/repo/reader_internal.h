@@ -77,6 +77,8 @@ struct opener {
 };
 struct opener *opener_new(struct reader *r);
 void opener_free(struct opener *o);
+/* Its coder for an epoch, which wants pack_coder_key(). NULL, ERR_MISSING: no keys of it. */
+struct pack_coder *opener_coder(struct opener *o, uint32_t epoch, struct err *err);
 /* Fetch, open, re-identify into out (cleared, grown); tries every place at every site. length 0: as the index says. */
 int opener_chunk(struct opener *o, const unsigned char id[ID_LEN], enum chunk_type type, uint32_t length, struct buf *out, struct err *err) HF_NODISCARD;
 /* Session key of a sid from its envelope object or from the header of a pack of it. */
