@@ -37,6 +37,9 @@ $(B)/%.o: %.c $(B)/flags
 	$(if $(Q),@echo "  CC $<")
 	$(Q)$(CC) $(CFLAGS_ALL) -MMD -MP -c -o $@ $<
 
+# catalogues and templates are compiled in
+$(B)/src/plan/data.o: $(wildcard plans/catalogues/*.json plans/templates/*.yaml)
+
 $(LIB): $(LIB_OBJ)
 	$(Q)rm -f $@; $(AR) rcs $@ $^
 

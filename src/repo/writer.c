@@ -183,7 +183,8 @@ int writer_filled(struct writer *w, size_t n, struct err *err)
 				return rc;
 		}
 	}
-	return READ_BUF_SIZE - w->start - w->seen < (256u << 10) ? next_buf(w, err) : 0;
+	/* go on in another buffer before this one is used to its end: what is touched of it stays in memory */
+	return w->start >= READ_BUF_USE || READ_BUF_SIZE - w->start - w->seen < (256u << 10) ? next_buf(w, err) : 0;
 }
 
 uint64_t writer_content_pos(const struct writer *w)

@@ -64,7 +64,8 @@ struct read_buf { /* file data is read into it; chunks are slices of it */
 	unsigned char *p;
 	atomic_uint refs; /* slices in the ring, and 1 while it is being filled */
 };
-#define READ_BUF_SIZE (CHUNK_PLAIN_MAX + (1u << 20))
+#define READ_BUF_SIZE (CHUNK_PLAIN_MAX + (1u << 20)) /* room for a chunk of the largest size and a read behind it */
+#define READ_BUF_USE (3u << 20)                      /* what a buffer usually takes before the next one is begun */
 
 enum slot_state { SLOT_FREE, SLOT_QUEUED, SLOT_DONE };
 struct slot {
