@@ -224,6 +224,18 @@ END_TEST
 
 /* --- envelopes --- */
 
+START_TEST(bytes_behind_an_envelope_are_refused)
+{
+	unsigned char text[200] = {0};
+	struct envelope e;
+	size_t n = unhex(text, GOLDEN_ENVELOPE);
+
+	ck_fails(envelope_decode(text, n + 1, &e, &err), ERR_FORMAT);
+	text[10] = 1;
+	ck_fails(envelope_decode(text, n + 1, &e, &err), ERR_FORMAT);
+}
+END_TEST
+
 START_TEST(envelope_text_round_trips)
 {
 	CLEAN(buf_release) struct buf again = BUF_INIT(ENVELOPE_MAX);
@@ -559,6 +571,7 @@ static Suite *suite(void)
 	tcase_add_test(t, golden_sealed_object_opens);
 	tcase_add_test(t, golden_session_envelope_opens);
 	tcase_add_test(t, golden_key_object_opens);
+	tcase_add_test(t, bytes_behind_an_envelope_are_refused);
 	tcase_add_test(t, envelope_text_round_trips);
 	tcase_add_test(t, cut_or_flipped_envelopes_do_not_open);
 	tcase_add_test(t, session_opens_for_its_recipients_only);

@@ -441,6 +441,22 @@ START_TEST(cut_or_flipped_segments_never_crash)
 }
 END_TEST
 
+START_TEST(entry_of_a_file_that_points_outside_its_pack_is_not_found)
+{
+	CLEAN(buf_release) struct buf b = {0};
+	CLEAN(free_ptr) char *path = NULL;
+	struct index *ix = index_new();
+
+	small_delta('a', 1, NULL, &b);
+	b.p[12 + 88 + 36 + 3] = 2;
+	path = write_file(&b);
+	ck_ok(index_add_file(ix, "cache", path, &err));
+	unlink(path);
+	ck_assert(!has(ix, 'a'));
+	index_free(ix);
+}
+END_TEST
+
 START_TEST(damaged_file_is_passed_over_entry_by_entry)
 {
 	struct model m = {0};
@@ -498,6 +514,7 @@ static Suite *suite(void)
 	tcase_add_test(t, order_is_checked);
 	tcase_add_test(t, a_delta_must_not_replace);
 	tcase_add_test(t, cut_or_flipped_segments_never_crash);
+	tcase_add_test(t, entry_of_a_file_that_points_outside_its_pack_is_not_found);
 	tcase_add_test(t, damaged_file_is_passed_over_entry_by_entry);
 	tcase_add_test(t, file_of_a_wrong_size_is_refused);
 	suite_add_tcase(s, t);

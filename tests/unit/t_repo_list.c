@@ -495,6 +495,21 @@ START_TEST(cut_or_flipped_lists_are_noticed)
 }
 END_TEST
 
+START_TEST(bytes_behind_a_list_are_corrupt)
+{
+	CLEAN(chest_release) struct chest c = {0};
+	CLEAN(stream_release) struct stream s = make_stream(STREAM_CONTENT, 3, 5);
+	struct stream_root root = build(&s, &c);
+	struct list_cursor *cur = list_cursor_new(s.id, &root, chest_get, &c);
+	struct list_item it;
+
+	c.chunk[0].p = xrealloc(c.chunk[0].p, c.chunk[0].n + 1);
+	c.chunk[0].p[c.chunk[0].n++] = 0;
+	ck_fails(list_cursor_next(cur, &it, &err), ERR_CORRUPT);
+	list_cursor_free(cur);
+}
+END_TEST
+
 START_TEST(builder_refuses_what_the_format_cannot_say)
 {
 	struct list_builder *b = list_builder_new(STREAM_ENTRIES, chest_put, NULL);
@@ -547,6 +562,7 @@ static Suite *suite(void)
 	tcase_add_test(t, path_that_differs_from_its_parents_claim_is_corrupt);
 	tcase_add_test(t, missing_list_is_missing);
 	tcase_add_test(t, cut_or_flipped_lists_are_noticed);
+	tcase_add_test(t, bytes_behind_a_list_are_corrupt);
 	tcase_add_test(t, builder_refuses_what_the_format_cannot_say);
 	tcase_add_test(t, walk_order_is_by_component);
 	suite_add_tcase(s, t);
