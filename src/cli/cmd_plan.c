@@ -31,25 +31,11 @@ static void checked_release(struct checked *k)
 	free(k->path);
 }
 
-/* 1 while the opening key of the plan's class lies here, 0 when keys lie here without it, -1 before init. */
-static int opening_key_here(const struct cli *c, const struct plan *p)
-{
-	CLEAN(free_ptr) char *dir = fs_join(c->root.keys, "recovery");
-	char name[80];
-
-	snprintf(name, sizeof name, "%.63s.key", p->classification);
-	CLEAN(free_ptr) char *path = fs_join(dir, name);
-	if (fs_exists(path))
-		return 1;
-	return fs_exists(c->root.keys) ? 0 : -1;
-}
-
 static void judge(const struct cli *c, struct checked *k)
 {
 	struct plan_facts facts = PLAN_FACTS_INIT;
 
-	facts.now_ns = clock_wall_ns();
-	facts.opening_key_on_controller = opening_key_here(c, k->plan);
+	job_plan_facts(&(struct job){.root = &c->root, .plan = k->plan}, &facts);
 	plan_lint(k->plan, &facts, &k->findings);
 	for (size_t i = 0; i < k->findings.n; i++)
 		k->n_verdict[k->findings.v[i].verdict]++;
@@ -82,6 +68,19 @@ static void show_findings(struct cli *c, const struct plan_findings *f)
 	}
 }
 
+/* Keys that are right, and that a command of this build would refuse. */
+static void show_unserved(struct cli *c, const struct checked *k)
+{
+	CLEAN(json_release) json_t *list = job_unserved(k->plan);
+	size_t i;
+	json_t *v;
+
+	if (json_array_size(list))
+		render_heading(c, "not served by this build");
+	json_array_foreach (list, i, v)
+		fprintf(c->out, "  %lld:%lld  %s: %s\n", (long long)render_int(v, "line", 0), (long long)render_int(v, "col", 0), render_str(v, "key"), render_str(v, "message"));
+}
+
 static void show_checked(struct cli *c, const struct checked *k)
 {
 	struct buf text = BUF_INIT(4u << 20);
@@ -95,6 +94,7 @@ static void show_checked(struct cli *c, const struct checked *k)
 		return;
 	}
 	show_findings(c, &k->findings);
+	show_unserved(c, k);
 	fprintf(c->out, "%s: no errors; %zu met, %zu not met, %zu not applicable, %zu unknown\n", path,
 	        k->n_verdict[PLAN_MET], k->n_verdict[PLAN_NOT_MET], k->n_verdict[PLAN_NOT_APPLICABLE],
 	        k->n_verdict[PLAN_UNKNOWN]);
@@ -104,8 +104,8 @@ static json_t *checked_json(const struct checked *k)
 {
 	json_t *findings = k->plan ? plan_findings_json(&k->findings) : json_array();
 
-	return json_pack("{s:s, s:s?, s:b, s:o, s:o}", "file", k->path, "plan", k->plan ? k->plan->name : NULL, "ok",
-	        k->plan != NULL, "diagnostics", plan_diags_json(&k->diags), "findings", findings);
+	return json_pack("{s:s, s:s?, s:b, s:o, s:o, s:o}", "file", k->path, "plan", k->plan ? k->plan->name : NULL, "ok",
+	        k->plan != NULL, "diagnostics", plan_diags_json(&k->diags), "findings", findings, "unserved", k->plan ? job_unserved(k->plan) : json_array());
 }
 
 /* Errors of meaning are the command's facts: err is only for a file that cannot be read. */

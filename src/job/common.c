@@ -1,5 +1,6 @@
 #include "job/common.h"
 
+#include <dirent.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -95,59 +96,6 @@ int sites_cfg(const struct sites *s, const unsigned char root_pub[ED25519_PUB_LE
 	return err_rc(err);
 }
 
-/* --- refusals --- */
-
-/* list[i].key */
-static int refuse_at(const struct job *j, const char *list, size_t i, const char *name, const char *message, struct err *err)
-{
-	char key[128];
-	snprintf(key, sizeof key, "%s[%zu].%s", list, i, name);
-	return plan_refuse(j->plan, key, message, err);
-}
-
-static int refuse_sources(const struct job *j, struct err *err)
-{
-	for (size_t i = 0; i < j->plan->n_sources; i++) {
-		const struct plan_source *s = &j->plan->sources[i];
-		if (s->host && !str_eq(s->host, "local"))
-			return refuse_at(j, "sources", i, "host", "sources on other hosts are not served by this build", err);
-		if (s->follow)
-			return refuse_at(j, "sources", i, "follow", "continuous sources are not served by this build", err);
-	}
-	return 0;
-}
-
-static int refuse_recovery(const struct job *j, struct err *err)
-{
-	const struct plan_recovery *r = j->plan->recovery;
-	if (!r)
-		return err_set(err, ERR_USAGE, "%s: the plan has no recovery section: there is no runbook to drill", j->plan->file);
-	if (r->target && r->target->host && !str_eq(r->target->host, "local"))
-		return plan_refuse(j->plan, "recovery.target.host", "recovery on other hosts is not served by this build", err);
-	for (size_t i = 0; i < r->n_checks; i++)
-		if (r->checks[i].kind == PLAN_CHECK_HTTP || r->checks[i].kind == PLAN_CHECK_TCP)
-			return refuse_at(j, "recovery.checks", i, "kind", "this kind of check is not served by this build", err);
-	return 0;
-}
-
-int job_refuse(const struct job *j, unsigned needs, struct err *err)
-{
-	const struct plan *p = j->plan;
-	for (size_t i = 0; needs & NEEDS_SITES && i < p->n_sites; i++)
-		if (!str_starts(p->sites[i].url, "file://"))
-			return refuse_at(j, "sites", i, "url", "only file:// sites are served by this build", err);
-	int rc = needs & NEEDS_SOURCES ? refuse_sources(j, err) : 0;
-	if (!rc && needs & NEEDS_RECOVERY)
-		rc = refuse_recovery(j, err);
-	if (!rc && needs & NEEDS_OPENING && p->custody == PLAN_CUSTODY_QUORUM)
-		rc = plan_refuse(p, "custody", "custody by shares is not served by this build", err);
-	if (!rc && needs & NEEDS_RESTORE_APPROVAL && p->approvals && p->approvals->restore)
-		rc = plan_refuse(p, "approvals.restore", "approvals are not served by this build, and this plan wants one before a restore", err);
-	if (!rc && needs & NEEDS_DRILL_APPROVAL && p->approvals && p->approvals->drill)
-		rc = plan_refuse(p, "approvals.drill", "approvals are not served by this build, and this plan wants one before a drill", err);
-	return rc;
-}
-
 int job_source(const struct job *j, const char *name, const struct plan_source **ret, struct err *err)
 {
 	const struct plan *p = j->plan;
@@ -170,6 +118,37 @@ bool job_cancelled(const struct job *j)
 }
 
 /* --- result and evidence --- */
+
+static json_t *good_result(const char *path)
+{
+	json_t *o = NULL;
+	struct err why = ERR_INIT;
+	if (result_read(path, &o, &why))
+		return NULL;
+	if (str_eq(json_string_value(json_object_get(o, "outcome")), "done"))
+		return o;
+	json_decref(o);
+	return NULL;
+}
+
+/* Names begin with the time, so the last of them in order is the newest. */
+json_t *job_newest_result(const struct job *j, const char *kind)
+{
+	CLEAN(free_ptr) char *dir = fs_join(j->root->results, j->plan->name);
+	char mark[64];
+	struct dirent **names = NULL;
+	json_t *best = NULL;
+	int n = scandir(dir, &names, NULL, alphasort);
+	snprintf(mark, sizeof mark, "-%s-", kind);
+	while (n-- > 0) {
+		CLEAN(free_ptr) char *path = fs_join(dir, names[n]->d_name);
+		if (!best && strstr(names[n]->d_name, mark))
+			best = good_result(path);
+		free(names[n]);
+	}
+	free(names);
+	return best;
+}
 
 struct result *job_result(const struct job *j, const char *kind, const char *scenario)
 {

@@ -48,6 +48,8 @@ int job_source(const struct job *j, const char *name, const struct plan_source *
 bool job_cancelled(const struct job *j);
 
 /* --- result and evidence --- */
+/* The newest result of a kind whose outcome is done, NULL: none. */
+json_t *job_newest_result(const struct job *j, const char *kind);
 struct result *job_result(const struct job *j, const char *kind, const char *scenario);
 struct job_end {
 	struct result *result;

@@ -112,4 +112,9 @@ int job_evidence_log(const struct job *j, const char *from, json_t **result, str
 /* Recompute the log here and at the plan's sites (plan NULL: here only), reconcile with the calendar. site_dir: a copy to verify alone, or NULL. */
 int job_evidence_verify(const struct job *j, const char *site_dir, json_t **result, struct err *err);
 
+/* What is known beside the plan, for its verdicts: whether the opening key lies here, and the size of the newest backup. */
+void job_plan_facts(const struct job *j, struct plan_facts *ret);
+/* Array of {key, line, col, message}: keys of the plan that this build accepts and checks, but a command that needs them refuses. */
+json_t *job_unserved(const struct plan *p);
+
 #endif

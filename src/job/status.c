@@ -1,5 +1,4 @@
 /* status: each source of a plan, its targets, what is overdue, and how its sites stand. */
-#include <dirent.h>
 #include <stdio.h>
 #include <string.h>
 #include "base/clock.h"
@@ -8,33 +7,13 @@
 #include "base/str.h"
 #include "job/common.h"
 
-static bool is_good(const char *path, int64_t *ret_end)
-{
-	CLEAN(json_release) json_t *o = NULL;
-	struct err why = ERR_INIT;
-	const char *outcome, *end;
-	return !result_read(path, &o, &why) && !json_get_str(o, "outcome", path, &outcome, &why) && str_eq(outcome, "done") && !json_get_str(o, "finished", path, &end, &why) &&
-	       clock_parse(end, ret_end);
-}
-
-/* When the newest good result of a kind ended; names begin with the time, so the last of them in order is the newest. 0: none. */
+/* When the newest good result of a kind ended, 0: none. */
 static int64_t last_good(const struct job *j, const char *kind)
 {
-	CLEAN(free_ptr) char *dir = fs_join(j->root->results, j->plan->name);
-	char mark[64];
-	struct dirent **names = NULL;
-	int64_t best = 0;
-	int n = scandir(dir, &names, NULL, alphasort);
-	snprintf(mark, sizeof mark, "-%s-", kind);
-	while (n-- > 0) {
-		CLEAN(free_ptr) char *path = fs_join(dir, names[n]->d_name);
-		int64_t end = 0;
-		if (!best && strstr(names[n]->d_name, mark) && is_good(path, &end))
-			best = end;
-		free(names[n]);
-	}
-	free(names);
-	return best;
+	CLEAN(json_release) json_t *o = job_newest_result(j, kind);
+	const char *end = json_string_value(json_object_get(o, "finished"));
+	int64_t t = 0;
+	return end && clock_parse(end, &t) ? t : 0;
 }
 
 /* Newest committed snapshot of a source at a site, 0: none. */
