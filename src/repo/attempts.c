@@ -1,4 +1,4 @@
-/* What a site has: configuration, attempts and their fates, index objects. */
+/* What a site has: configuration, attempts and their fates. */
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -208,57 +208,4 @@ int cfg_load(struct store *st, const unsigned char root_pub[ED25519_PUB_LEN], co
 		}
 		cur = next;
 	}
-}
-
-/* Fetch one index object, open it, give it to the index; and keep its plaintext in the cache. */
-static int load_segment(struct store *st, const char *key, const char *name, const char *source, const unsigned char repo[REPO_ID_LEN], const struct secret *idx_key,
-	const char *cache, struct index *ix, struct err *err)
-{
-	CLEAN(buf_release) struct buf sealed = BUF_INIT(INDEX_MAX);
-	CLEAN(buf_release) struct buf plain = BUF_INIT(INDEX_MAX);
-	int rc = store_get(st, key, &sealed, err);
-	if (rc)
-		return rc;
-	rc = sealed_get(idx_key, repo, source, SEALED_DELTA, sealed.p, sealed.len, &plain, err);
-	if (rc == -ERR_FORMAT || rc == -ERR_CORRUPT)
-		rc = sealed_get(idx_key, repo, source, SEALED_MERGE, sealed.p, sealed.len, &plain, err);
-	if (rc)
-		return err_wrap(err, "%s", key);
-	if (cache && (rc = fs_replace(cache, plain.p, plain.len, 0600, err)))
-		return rc;
-	return index_add(ix, name, &plain, err);
-}
-
-int index_load(struct store *st, const char *source, const unsigned char repo[REPO_ID_LEN], const struct secret *idx_key, const char *cache_dir, struct index *ix,
-	size_t *ret_bad, struct err *err)
-{
-	char prefix[STORE_KEY_MAX + 1];
-	*ret_bad = 0;
-	CLEAN(store_keys_release) struct store_keys k = {0};
-	int rc = store_list_all(st, key_fmt(prefix, "i/%s/", source), &k, err);
-	if (!rc && cache_dir)
-		rc = fs_mkdirs(cache_dir, 0700, err);
-	if (rc)
-		return rc;
-	size_t skip = strlen(prefix);
-	/* merges first ("m." sorts behind hex names): what they replace need not be fetched */
-	for (size_t n = k.n; n-- > 0;) {
-		const char *name = k.key[n] + skip;
-		struct err why = ERR_INIT;
-		if (index_has_segment(ix, name))
-			continue;
-		CLEAN(free_ptr) char *cache = cache_dir ? fs_join(cache_dir, name) : NULL;
-		if (cache && fs_exists(cache) && !index_add_file(ix, name, cache, &why))
-			continue;
-		rc = load_segment(st, k.key[n], name, source, repo, idx_key, cache, ix, &why);
-		if (rc && why.code != ERR_FORMAT && why.code != ERR_CORRUPT && why.code != ERR_MISSING) {
-			*err = why;
-			return rc;
-		}
-		if (rc) {
-			log_msg(LOG_WARN, "%s: %s", st->name, why.msg);
-			++*ret_bad;
-		}
-	}
-	return 0;
 }

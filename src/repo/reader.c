@@ -52,10 +52,10 @@ static int load_site(struct reader *r, size_t site, struct err *err)
 	struct reader_site *s = &r->o.site[site];
 	int rc = load_keys(r, site, err);
 	for (size_t e = 0; !rc && e < r->n_epochs; e++) {
-		size_t bad;
-		rc = index_load(s->store, r->o.source, r->o.key->repo, &r->epoch[e].s.idx_key, r->o.cache_dir, r->index, &bad, err);
-		if (!rc && bad && e + 1 == r->n_epochs)
-			log_msg(LOG_WARN, "%s: %zu index objects are damaged; packs they describe are read by their own footers", s->name, bad);
+		struct index_loaded got;
+		rc = index_load(s->store, r->o.source, r->o.key->repo, &r->epoch[e].s.idx_key, r->o.cache_dir, r->index, &got, err);
+		if (!rc && got.bad && e + 1 == r->n_epochs)
+			log_msg(LOG_WARN, "%s: %zu index objects are damaged; packs they describe are read by their own footers", s->name, got.bad);
 	}
 	return rc;
 }
@@ -72,6 +72,9 @@ int reader_open(const struct reader_opts *o, struct reader **ret, struct err *er
 	}
 	r->index = index_new();
 	r->packs = xcalloc(o->n_sites + 1, sizeof *r->packs);
+	r->site_lock = xcalloc(o->n_sites + 1, sizeof *r->site_lock);
+	for (size_t i = 0; i < o->n_sites; i++)
+		pthread_mutex_init(&r->site_lock[i], NULL);
 	pthread_rwlock_init(&r->index_lock, NULL);
 	pthread_mutex_init(&r->mutex, NULL);
 	pthread_cond_init(&r->work, NULL);
@@ -110,8 +113,10 @@ void reader_close(struct reader *r)
 		snapshot_release(&r->snap[i].snap);
 	for (size_t i = 0; i < r->n_epochs; i++)
 		source_secrets_release(&r->epoch[i].s);
-	for (size_t i = 0; i < r->o.n_sites; i++)
+	for (size_t i = 0; i < r->o.n_sites; i++) {
 		free(r->packs[i].at);
+		pthread_mutex_destroy(&r->site_lock[i]);
+	}
 	for (size_t i = 0; i < r->n_sessions; i++) {
 		session_key_release(r->session[i]);
 		free(r->session[i]);
@@ -127,6 +132,8 @@ void reader_close(struct reader *r)
 	free(r->held);
 	free(r->epoch);
 	free(r->packs);
+	free(r->site_lock);
+	path_set_release(&r->bad);
 	free(r->snap);
 	free(r);
 }
@@ -179,7 +186,10 @@ int reader_snapshots(struct reader *r, const struct reader_snapshot **ret, size_
 	for (size_t i = 0; !r->snaps_loaded && i < r->o.n_sites; i++) {
 		CLEAN(attempts_release) struct attempts all = {0};
 		size_t bad;
-		if (attempts_load(r->o.site[i].store, r->o.cfg, r->o.source, &all, &bad, &last)) {
+		reader_site_lock(r, i);
+		int rc = attempts_load(r->o.site[i].store, r->o.cfg, r->o.source, &all, &bad, &last);
+		reader_site_unlock(r, i);
+		if (rc) {
 			reader_site_bad(r, i, "w/", &last);
 			continue;
 		}

@@ -10,7 +10,8 @@
 #include "base/str.h"
 #include "repo/head.h"
 
-#define DEPTH_MAX 63 /* every 64th pack list is in full */
+#define DEPTH_MAX 63     /* every 64th pack list is in full */
+#define MERGE_DELTAS 64  /* as many index deltas, and a merge of what was there before is put */
 
 struct session {
 	struct session_opts o;
@@ -32,6 +33,7 @@ struct session {
 	size_t *multi_site;       /* index in multi -> site */
 	size_t n_multi;
 	unsigned beats;
+	size_t deltas, deltas_put; /* index deltas at the site when the run began, and those of the run */
 };
 
 const char *site_state_name(enum site_state s)
@@ -405,10 +407,11 @@ static int load_index(struct session *s, struct err *err)
 	struct err last = ERR_INIT;
 	for (size_t i = 0; i < s->o.n_sites; i++) {
 		struct session_site *site = &s->o.site[i];
-		size_t bad;
+		struct index_loaded got;
 		if (site->state != SITE_ACTIVE)
 			continue;
-		if (!index_load(site->store, s->o.keys->source, s->o.keys->repo, &s->o.keys->s.idx_key, s->index_dir, s->index, &bad, &last)) {
+		if (!index_load(site->store, s->o.keys->source, s->o.keys->repo, &s->o.keys->s.idx_key, s->index_dir, s->index, &got, &last)) {
+			s->deltas = got.deltas;
 			uint32_t n = index_packs(s->index);
 			s->usable_no = xcalloc((size_t)n + 1, sizeof *s->usable_no);
 			for (uint32_t p = 0; p < n; p++) {
@@ -503,6 +506,8 @@ void session_end(struct session *s)
 
 void session_put(struct session *s, const char *key, const struct store_src *src, void (*done)(void *arg), void *arg)
 {
+	if (key[0] == 'i')
+		s->deltas_put++;
 	store_multi_put(s->multi, key, src, done, arg);
 }
 
@@ -612,6 +617,29 @@ static int decide(struct session *s, size_t n, const struct pending *p, const st
 	return 0;
 }
 
+/* Every so many deltas: put one merge of those that the run began with, so that a cold start fetches few. All are of decided attempts:
+ * the run buried its own. Best effort; the deltas stay. */
+static void put_merge(struct session *s)
+{
+	char key[STORE_KEY_MAX + 1], hex[HEX_LEN];
+	unsigned char digest[ID_LEN];
+	struct err why = ERR_INIT;
+	CLEAN(buf_release) struct buf plain = BUF_INIT(INDEX_MAX);
+	CLEAN(buf_release) struct buf sealed = BUF_INIT(INDEX_MAX);
+	if (s->deltas / MERGE_DELTAS == (s->deltas + s->deltas_put) / MERGE_DELTAS)
+		return;
+	if (index_merge(s->index, &plain, &why) || sealed_put(&s->o.keys->s.idx_key, s->o.keys->repo, s->o.keys->source, SEALED_MERGE, plain.p, plain.len, &sealed, &why)) {
+		log_msg(LOG_DEBUG, "the index is not merged: %s", why.msg);
+		return;
+	}
+	sha256_of(sealed.p, sealed.len, digest);
+	hex_encode(hex, digest, ID_LEN);
+	key_fmt(key, "i/%s/m.%s", s->o.keys->source, hex);
+	for (size_t i = 0; i < s->o.n_sites; i++)
+		if (s->o.site[i].state == SITE_COMMITTED && store_put_bytes(s->o.site[i].store, key, sealed.p, sealed.len, &why))
+			log_msg(LOG_WARN, "%s", why.msg);
+}
+
 int session_commit(struct session *s, const struct snapshot_facts *facts, const struct pack_list *packs, const unsigned char plan_digest[ID_LEN], struct session_result *ret, struct err *err)
 {
 	CLEAN(snapshot_release) struct snapshot snap = {0};
@@ -647,6 +675,7 @@ int session_commit(struct session *s, const struct snapshot_facts *facts, const 
 	free(p);
 	if (rc)
 		return rc;
+	put_merge(s);
 	if (!ret->committed)
 		return err_set(err, ERR_UNREACHABLE, "source '%s': the snapshot is signed but no site took it; the next run offers it again", s->o.keys->source);
 	s->own.n = 0;

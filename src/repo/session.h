@@ -57,7 +57,7 @@ const char *session_attempt(const struct session *s);
 struct index *session_index(struct session *s);
 /* May chunks of this pack (index pack number) be reused at every site that takes part? */
 bool session_usable(const struct session *s, uint32_t pack_no);
-/* Queue a put to every active site; done(arg) when all have it or failed. Order at a site is the order of calls. */
+/* Queue a put to every active site (index objects from one thread only); done(arg) when all have it or failed. Order at a site is the order of calls. */
 void session_put(struct session *s, const char *key, const struct store_src *src, void (*done)(void *arg), void *arg);
 /* Wait for what is queued. ERR_UNREACHABLE (or the site's own error) when no active site is left. */
 int session_flush(struct session *s, struct err *err) HF_NODISCARD;
@@ -95,8 +95,13 @@ void attempts_release(struct attempts *a);
 int attempt_packs(struct store *st, const char *source, const char *attempt, struct pack_list *ret, unsigned *ret_depth, struct err *err) HF_NODISCARD;
 /* Newest configuration of a site: the chain from cfg/0, each signed by a root key of the one before; pinned root and repository. */
 int cfg_load(struct store *st, const unsigned char root_pub[ED25519_PUB_LEN], const unsigned char *repo, struct cfg *ret, struct err *err) HF_NODISCARD;
-/* Load every index object of a source that opens under idx_key; *ret_bad counts those that do not. cache_dir NULL: memory only. */
-int index_load(struct store *st, const char *source, const unsigned char repo[REPO_ID_LEN], const struct secret *idx_key, const char *cache_dir, struct index *ix, size_t *ret_bad, struct err *err) HF_NODISCARD;
+/* Load every index object of a source that opens under idx_key. cache_dir NULL: memory only. */
+struct index_loaded {
+	size_t deltas; /* at the site */
+	size_t bad;    /* objects that do not open */
+};
+int index_load(struct store *st, const char *source, const unsigned char repo[REPO_ID_LEN], const struct secret *idx_key, const char *cache_dir, struct index *ix,
+	struct index_loaded *ret, struct err *err) HF_NODISCARD;
 /* Bring the snapshots that `to` lacks from `from`, oldest first, by attempts of its own. Signs intents with the log key. */
 struct replicate_result {
 	uint64_t snapshots, packs, bytes, index_objects;
