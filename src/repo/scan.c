@@ -24,7 +24,7 @@ void scan_free(struct scan *s)
 {
 	if (!s)
 		return;
-	content_release(s);
+	scan_content_release(s);
 	entries_release(s);
 	cache_cursor_free(s->old);
 	cache_out_free(s->out);
@@ -235,7 +235,7 @@ static void begin(struct scan *s, struct writer *w, struct snapshot_facts *facts
 	s->old = cache_cursor_new(s->in);
 	s->out = cache_out_new(dir, s->in);
 	cache_cursor_next(s->old);
-	content_init(s);
+	scan_content_init(s);
 	entries_init(s);
 }
 

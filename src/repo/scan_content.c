@@ -8,7 +8,7 @@
 #include <errno.h>
 #include <string.h>
 
-void content_init(struct scan *s)
+void scan_content_init(struct scan *s)
 {
 	struct content_hold *h = &s->content;
 	h->mark = xmalloc(sizeof(*h->mark));
@@ -16,7 +16,7 @@ void content_init(struct scan *s)
 	h->cuts = cache_cuts_new(s->in, STREAM_CONTENT);
 }
 
-void content_release(struct scan *s)
+void scan_content_release(struct scan *s)
 {
 	struct content_hold *h = &s->content;
 	free(h->mark);

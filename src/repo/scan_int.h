@@ -108,8 +108,8 @@ struct file_done {
 int file_read(struct scan *s, const struct walk_entry *e, struct file_done *ret, struct err *err) HF_NODISCARD;
 
 /* --- scan_content.c --- */
-void content_init(struct scan *s);
-void content_release(struct scan *s);
+void scan_content_init(struct scan *s);
+void scan_content_release(struct scan *s);
 /* Content of a new entry follows: what is held back goes first. large: it begins with a forced cut. */
 int content_break(struct scan *s, bool large, struct err *err) HF_NODISCARD;
 /* Cut as a large or small file needs; force the cut behind a large one. */
