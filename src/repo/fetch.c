@@ -7,16 +7,59 @@
 #include "base/str.h"
 
 #define PACK_HEAD (64u << 10) /* enough for any header */
-#define TAIL_GUESS (64u << 10)
 
 void reader_site_bad(struct reader *r, size_t site, const char *key, const struct err *why)
 {
 	struct reader_site *s = &r->o.site[site];
+	char name[STORE_KEY_MAX + 32];
+	int n = snprintf(name, sizeof name, "%zu %s", site, key);
 	pthread_mutex_lock(&r->mutex);
-	if (!s->bad++)
+	bool first = path_set_add(&r->bad, name, (size_t)n);
+	if (first && !s->bad++)
 		snprintf(s->first_bad, sizeof s->first_bad, "%.120s: %.120s", key, why->msg);
 	pthread_mutex_unlock(&r->mutex);
-	log_msg(LOG_WARN, "site %s: %s: %s", s->name, key, why->msg);
+	if (first)
+		log_msg(LOG_WARN, "site %s: %s: %s", s->name, key, why->msg);
+}
+
+static bool known_bad(struct reader *r, size_t site, const char *key)
+{
+	char name[STORE_KEY_MAX + 32];
+	int n = snprintf(name, sizeof name, "%zu %s", site, key);
+	pthread_mutex_lock(&r->mutex);
+	bool has = path_set_has(&r->bad, name, (size_t)n);
+	pthread_mutex_unlock(&r->mutex);
+	return has;
+}
+
+/* --- stores --- */
+
+void reader_site_lock(struct reader *r, size_t site)
+{
+	if (!(r->o.site[site].store->caps & STORE_THREADSAFE))
+		pthread_mutex_lock(&r->site_lock[site]);
+}
+
+void reader_site_unlock(struct reader *r, size_t site)
+{
+	if (!(r->o.site[site].store->caps & STORE_THREADSAFE))
+		pthread_mutex_unlock(&r->site_lock[site]);
+}
+
+static int site_get(struct reader *r, size_t site, const char *key, struct buf *out, struct err *err)
+{
+	reader_site_lock(r, site);
+	int rc = store_get(r->o.site[site].store, key, out, err);
+	reader_site_unlock(r, site);
+	return rc;
+}
+
+static int site_get_range(struct reader *r, size_t site, const char *key, uint64_t off, size_t len, struct buf *out, struct err *err)
+{
+	reader_site_lock(r, site);
+	int rc = store_get_range(r->o.site[site].store, key, off, len, out, err);
+	reader_site_unlock(r, site);
+	return rc;
 }
 
 /* --- where packs lie --- */
@@ -35,7 +78,9 @@ int reader_list_packs(struct reader *r, size_t site, struct err *err)
 	CLEAN(store_keys_release) struct store_keys k = {0};
 	if (p->listed)
 		return 0;
+	reader_site_lock(r, site);
 	int rc = store_list_all(r->o.site[site].store, key_fmt(prefix, "p/%s/", r->o.source), &k, err);
+	reader_site_unlock(r, site);
 	if (rc)
 		return rc;
 	p->at = xcalloc(k.n + 1, sizeof *p->at);
@@ -128,7 +173,7 @@ static int session_from_objects(struct reader *r, const unsigned char sid[SID_LE
 		CLEAN(buf_release) struct buf b = BUF_INIT(ENVELOPE_MAX);
 		struct envelope e;
 		struct err why = ERR_INIT;
-		int got = store_get(r->o.site[i].store, key, &b, &why);
+		int got = site_get(r, i, key, &b, &why);
 		if (!got)
 			got = envelope_decode(b.p, b.len, &e, &why);
 		if (!got)
@@ -188,7 +233,7 @@ static int load_pack(struct reader *r, struct held_pack *h, const char *key, str
 {
 	unsigned char digest[ID_LEN];
 	buf_clear(&h->b);
-	int rc = store_get(r->o.site[h->site].store, key, &h->b, err);
+	int rc = site_get(r, h->site, key, &h->b, err);
 	if (rc)
 		return rc;
 	sha256_of(h->b.p, h->b.len, digest);
@@ -246,6 +291,16 @@ static void held_put(struct reader *r, struct held_pack *h)
 	pthread_mutex_unlock(&r->mutex);
 }
 
+/* First bytes of a pack, as many as a header may have. */
+static int pack_head(struct reader *r, size_t site, const char *key, struct buf *out, struct err *err)
+{
+	struct store_sink sink = {store_buf_write, out};
+	reader_site_lock(r, site);
+	int rc = store_get_sink(r->o.site[site].store, key, (struct store_range){0, PACK_HEAD}, &sink, err);
+	reader_site_unlock(r, site);
+	return rc;
+}
+
 /* --- openers --- */
 
 struct opener *opener_new(struct reader *r)
@@ -279,35 +334,45 @@ struct pack_coder *opener_coder(struct opener *o, uint32_t epoch, struct err *er
 	return NULL;
 }
 
+/* Session key of a chunk's pack. head: its first bytes, or NULL: they are fetched when they are needed. */
+static int place_session(struct opener *o, size_t site, const char *key, const struct index_place *at, const struct held_pack *h, const struct session_key **ret, struct err *err)
+{
+	struct err why = ERR_INIT;
+	int rc = reader_session(o->r, at->sid, h ? h->b.p : NULL, h ? h->b.len : 0, ret, err);
+	if (!rc || h)
+		return rc;
+	CLEAN(buf_release) struct buf head = BUF_INIT(PACK_HEAD);
+	if (pack_head(o->r, site, key, &head, &why))
+		return rc;
+	return reader_session(o->r, at->sid, head.p, head.len, ret, err);
+}
+
+/* The sealed bytes of one chunk alone. */
+static int get_sealed(struct opener *o, size_t site, const char *key, const struct index_place *at, struct err *err)
+{
+	buf_clear(&o->bytes);
+	return site_get_range(o->r, site, key, at->offset, at->sealed_len, &o->bytes, err);
+}
+
 /* One place at one site under one key. */
-static int open_at(struct opener *o, size_t site, const char *key, const struct index_place *at, const struct index_entry *e, struct buf *out, struct err *err)
+static int open_at(struct opener *o, size_t site, const char *key, bool alone, const struct index_place *at, const struct index_entry *e, struct buf *out, struct err *err)
 {
 	struct reader *r = o->r;
-	struct store *st = r->o.site[site].store;
 	struct held_pack *h = NULL;
-	const unsigned char *sealed;
-	const struct session_key *sk;
-	int rc;
-	if (st->caps & STORE_LOCAL) { /* ranges tell nobody anything and cost no round trip */
-		buf_clear(&o->bytes);
-		rc = store_get_range(st, key, at->offset, at->sealed_len, &o->bytes, err);
-		if (!rc && o->bytes.len != at->sealed_len)
-			rc = err_set(err, ERR_CORRUPT, "the pack is shorter than its index says");
-		sealed = o->bytes.p;
-	} else {
-		rc = held_get(r, site, at->pack_digest, key, &h, err);
-		if (!rc && (uint64_t)at->offset + at->sealed_len > h->b.len)
-			rc = err_set(err, ERR_CORRUPT, "the pack is shorter than its index says");
-		sealed = rc ? NULL : h->b.p + at->offset;
-	}
-	struct pack_coder *c = rc ? NULL : opener_coder(o, at->epoch, err);
-	if (!rc && !c)
+	const struct session_key *sk = NULL;
+	int rc = alone ? get_sealed(o, site, key, at, err) : held_get(r, site, at->pack_digest, key, &h, err);
+	if (rc)
+		return rc;
+	struct pack_coder *c = opener_coder(o, at->epoch, err);
+	if (!c)
 		rc = err_rc(err);
-	if (!rc)
-		rc = reader_session(r, at->sid, h ? h->b.p : NULL, h ? h->b.len : 0, &sk, err);
+	else if (h && (uint64_t)at->offset + at->sealed_len > h->b.len)
+		rc = err_set(err, ERR_CORRUPT, "the pack is shorter than its index says");
+	else
+		rc = place_session(o, site, key, at, h, &sk, err);
 	if (!rc) {
 		pack_coder_key(c, sk, at->salt);
-		rc = pack_open_chunk(c, e, sealed, out->p, err);
+		rc = pack_open_chunk(c, e, h ? h->b.p + at->offset : o->bytes.p, out->p, err);
 	}
 	if (h)
 		held_put(r, h);
@@ -320,11 +385,34 @@ static int open_at(struct opener *o, size_t site, const char *key, const struct 
 	return rc;
 }
 
-/* One place, at whichever site has the pack whole. */
+/* One place, at whichever site has it. Whole packs are fetched, so that ranges tell a site nothing; not from local files. A pack that
+ * is whole nowhere may still hold this chunk: salvage. */
+static int open_at_sites(struct opener *o, bool salvage, const struct index_place *at, const struct index_entry *e, struct buf *out, struct err *err)
+{
+	char key[STORE_KEY_MAX + 1], hex[HEX_LEN];
+	hex_encode(hex, at->pack_digest, ID_LEN);
+	int rc = err_set(err, ERR_MISSING, "pack %s is at no site", hex);
+	for (size_t s = 0; rc && s < o->r->o.n_sites; s++)
+		for (unsigned n = 0; rc && reader_pack_key(o->r, s, at->pack_digest, n, key); n++) {
+			bool local = o->r->o.site[s].store->caps & STORE_LOCAL;
+			if (salvage ? local : !local && known_bad(o->r, s, key)) {
+				rc = err_set(err, ERR_CORRUPT, "site %s: %s: the bytes are not those its name says", o->r->o.site[s].name, key);
+				continue;
+			}
+			struct err why = ERR_INIT;
+			rc = open_at(o, s, key, local || salvage, at, e, out, &why);
+			if (!rc)
+				break;
+			reader_site_bad(o->r, s, key, &why);
+			*err = why;
+			err_wrap(err, "site %s: %s", o->r->o.site[s].name, key);
+		}
+	return rc;
+}
+
 static int open_place(struct opener *o, const struct index_place *at, const unsigned char id[ID_LEN], enum chunk_type type, struct buf *out, struct err *err)
 {
 	struct index_entry e = {.offset = at->offset, .sealed_len = at->sealed_len, .plain_len = at->plain_len, .type = at->type, .comp = at->comp};
-	char key[STORE_KEY_MAX + 1], hex[HEX_LEN];
 	memcpy(e.id, id, ID_LEN);
 	if (at->type != type || !at->plain_len || at->plain_len > CHUNK_PLAIN_MAX || at->sealed_len <= CHUNK_OVERHEAD || at->sealed_len > PACK_MAX)
 		return err_set(err, ERR_CORRUPT, "the index describes a chunk wrongly");
@@ -332,14 +420,10 @@ static int open_place(struct opener *o, const struct index_place *at, const unsi
 	int rc = buf_reserve(out, at->plain_len, err);
 	if (rc)
 		return rc;
-	hex_encode(hex, at->pack_digest, ID_LEN);
-	rc = err_set(err, ERR_MISSING, "pack %s is at no site", hex);
-	for (size_t s = 0; rc && s < o->r->o.n_sites; s++)
-		for (unsigned n = 0; rc && reader_pack_key(o->r, s, at->pack_digest, n, key); n++) {
-			rc = open_at(o, s, key, at, &e, out, err);
-			if (rc)
-				reader_site_bad(o->r, s, key, err);
-		}
+	rc = open_at_sites(o, false, at, &e, out, err);
+	struct err why = ERR_INIT;
+	if (rc == -ERR_CORRUPT && !open_at_sites(o, true, at, &e, out, &why))
+		return 0;
 	return rc;
 }
 
@@ -380,17 +464,16 @@ int opener_chunk(struct opener *o, const unsigned char id[ID_LEN], enum chunk_ty
 
 /* --- packs that no index describes --- */
 
-static int pack_tail(struct store *st, const char *key, uint64_t size, struct pack_coder *c, struct index_entry **ret, size_t *ret_n, struct err *err)
+/* Footers are found from the end; the whole pack is read, for one request is cheaper than three. */
+static int pack_tail(struct reader *r, size_t site, const char *key, struct pack_coder *c, struct index_entry **ret, size_t *ret_n, struct err *err)
 {
 	CLEAN(buf_release) struct buf b = BUF_INIT(PACK_MAX);
-	(void)size; /* footers are found from the end; a whole pack is read, which also proves its name */
-	int rc = store_get(st, key, &b, err);
+	int rc = site_get(r, site, key, &b, err);
 	return rc ? rc : pack_footer(c, b.p, b.len, ret, ret_n, err);
 }
 
 static int describe_pack(struct reader *r, size_t site, const struct pack_at *at, struct index_delta *d, struct err *err)
 {
-	struct store *st = r->o.site[site].store;
 	char key[STORE_KEY_MAX + 1];
 	CLEAN(buf_release) struct buf head = BUF_INIT(PACK_HEAD);
 	CLEAN(pack_header_release) struct pack_header h = {0};
@@ -398,7 +481,7 @@ static int describe_pack(struct reader *r, size_t site, const struct pack_at *at
 	const struct session_key *sk;
 	size_t n;
 	key_pack(key, r->o.source, at->attempt, at->digest);
-	int rc = store_get_range(st, key, 0, MIN(at->size, (uint64_t)PACK_HEAD), &head, err);
+	int rc = pack_head(r, site, key, &head, err);
 	if (!rc && head.len >= 12)
 		rc = pack_header_decode(head.p, MIN(head.len, (size_t)get_u32(head.p + 8)), &h, err);
 	if (!rc)
@@ -408,7 +491,7 @@ static int describe_pack(struct reader *r, size_t site, const struct pack_at *at
 		return rc ? rc : err_set(err, ERR_MISSING, "keys of epoch %u are not there", h.epoch);
 	struct pack_coder *c = pack_coder_new(r->o.key->repo, r->o.source, &s->id_key, 1);
 	pack_coder_key(c, sk, h.salt);
-	rc = pack_tail(st, key, at->size, c, &e, &n, err);
+	rc = pack_tail(r, site, key, c, &e, &n, err);
 	pack_coder_free(c);
 	if (rc)
 		return rc;

@@ -1,13 +1,15 @@
 /*
  * Inside of the reader: reader.c (keys, snapshots), fetch.c (chunks from sites, workers), reader_stream.c (ordered streams).
  *
- * Locks: `mutex` guards session keys, packs held, site counters and the task queue; `index_lock` the index (written only while it is
- * rebuilt from footers). No lock is held while bytes are fetched or opened.
+ * Locks: `mutex` guards session keys, packs held, site counters, what is known to be bad and the task queue; `index_lock` the index
+ * (written only while it is rebuilt from footers); `site_lock` the store of a site that is not safe for several threads, held for one
+ * call. Order: index_lock, mutex, site_lock. No other lock is held while packs are fetched or opened.
  */
 #ifndef REPO_READER_INTERNAL_H
 #define REPO_READER_INTERNAL_H
 
 #include <pthread.h>
+#include "repo/path_set.h"
 #include "repo/reader.h"
 
 struct epoch_keys {
@@ -57,6 +59,8 @@ struct reader {
 	pthread_mutex_t mutex;
 	pthread_cond_t work, done;
 	struct site_packs *packs;
+	pthread_mutex_t *site_lock;
+	struct path_set bad; /* "site key" of objects told already */
 	struct session_key **session;
 	size_t n_sessions;
 	struct held_pack *held;
@@ -86,7 +90,11 @@ int reader_session(struct reader *r, const unsigned char sid[SID_LEN], const voi
 int reader_list_packs(struct reader *r, size_t site, struct err *err) HF_NODISCARD;
 /* Key of a pack at a site; false when it is not there. n counts several attempts. */
 bool reader_pack_key(struct reader *r, size_t site, const unsigned char digest[ID_LEN], unsigned n, char *key);
+/* Count and log it, the first time. */
 void reader_site_bad(struct reader *r, size_t site, const char *key, const struct err *why);
+/* Around calls of a site's store: one thread at a time where the store wants that. */
+void reader_site_lock(struct reader *r, size_t site);
+void reader_site_unlock(struct reader *r, size_t site);
 /* Describe packs that the index lacks by their own footers. */
 int reader_rebuild(struct reader *r, struct err *err) HF_NODISCARD;
 int reader_start_workers(struct reader *r, struct err *err) HF_NODISCARD;
