@@ -118,6 +118,31 @@ void render_lists(struct cli *c, const json_t *result)
 	}
 }
 
+/* One row a site and source of a verify; findings below. */
+static void render_copies(struct cli *c, const json_t *list)
+{
+	CLEAN(table_release) struct table t = {0};
+	size_t i, k;
+	json_t *v, *f;
+	char packs[RENDER_TEXT], bytes[RENDER_TEXT], chunks[RENDER_TEXT], snaps[RENDER_TEXT], broken[RENDER_TEXT], missing[RENDER_TEXT], corrupt[RENDER_TEXT];
+
+	table_begin(&t, 10, "SITE", "SOURCE", "OUTCOME", "PACKS>", "SIZE>", "CHUNKS OPENED>", "SNAPSHOTS>", "BROKEN>", "MISSING>", "DAMAGED>");
+	json_array_foreach (list, i, v)
+		table_row(&t, render_str(v, "site"), render_str(v, "source"), render_str(v, "outcome"), render_count(packs, v, "packs"), render_size(bytes, v, "bytes"),
+		        render_count(chunks, v, "chunks"), render_count(snaps, v, "snapshots"), render_count(broken, v, "snapshots_broken"), render_count(missing, v, "missing"),
+		        render_count(corrupt, v, "corrupt"));
+	table_print(&t, c->out, 2);
+	json_array_foreach (list, i, v) {
+		json_array_foreach (json_object_get(v, "findings"), k, f) {
+			const char *object = render_str(f, "object"), *what = render_str(f, "what");
+			CLEAN(free_ptr) char *safe_object = term_safe(object ? object : "?");
+			CLEAN(free_ptr) char *safe_what = term_safe(what ? what : "");
+			if (k < SHOWN_MAX)
+				fprintf(c->out, "  %s: %s: %s\n", render_str(v, "site"), safe_object, safe_what);
+		}
+	}
+}
+
 /* "backup of demo: done in 3 s, 1.2 GiB read, 3.4 MiB new" */
 void render_result(struct cli *c, const json_t *result)
 {
@@ -141,7 +166,15 @@ void render_result(struct cli *c, const json_t *result)
 		fprintf(c->out, ", %s new", added);
 	fputc('\n', c->out);
 	render_lists(c, result);
-	const json_t *extra = json_object_get(result, "extra");
+	CLEAN(json_release) json_t *extra = json_copy(json_object_get(result, "extra"));
+	const json_t *copies = json_object_get(extra, "copies");
+	if (json_array_size(copies)) {
+		fputc('\n', c->out);
+		render_heading(c, "copies");
+		render_copies(c, copies);
+		json_object_del(extra, "copies");
+	}
+	json_object_del(extra, "error"); /* said below, as every command says its error */
 	if (json_object_size(extra)) {
 		fputc('\n', c->out);
 		render_tree(c, extra, 0);

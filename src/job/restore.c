@@ -83,6 +83,8 @@ static int restore_into(const struct job *j, const struct job_restore_opts *o, s
 	if (rc)
 		return rc;
 	result_bytes(res, (int64_t)st.bytes, (int64_t)st.bytes);
+	if (st.first_byte_ns)
+		result_point(res, RESULT_FIRST_BYTE, clock_wall_ns() - (clock_boot_ns() - st.first_byte_ns), st.first_byte_ns);
 	result_point(res, RESULT_DATA_RESTORED, clock_wall_ns(), clock_boot_ns());
 	result_extra(res, "restored", json_pack("{s:I, s:I, s:I, s:I, s:I}", "files", (json_int_t)st.files, "dirs", (json_int_t)st.dirs, "links", (json_int_t)st.links, "others", (json_int_t)st.others, "bytes",
 		(json_int_t)st.bytes));
