@@ -1,6 +1,6 @@
 /*
- * Numbers by id, in memory: open addressing over the first 16 bytes, which tell ids apart because they are MACs or digests.
- * 20 bytes a place, at least a quarter of the places empty. Not thread-safe.
+ * Numbers by id, in memory: open addressing over the first 16 bytes, which tell ids apart because they are MACs or
+ * digests. 20 bytes a place, at least a quarter of the places empty. Not thread-safe.
  */
 #ifndef REPO_IDMAP_H
 #define REPO_IDMAP_H

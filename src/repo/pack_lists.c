@@ -78,7 +78,8 @@ static int base_of(struct pack_lists *l, const struct fate *f, const struct list
 	return rc;
 }
 
-static int resolve(struct pack_lists *l, const char *attempt, struct fate *f, const struct listed **ret, struct err *err)
+static int resolve(
+        struct pack_lists *l, const char *attempt, struct fate *f, const struct listed **ret, struct err *err)
 {
 	const struct listed *base = NULL;
 	struct pack_list full = {0};
@@ -120,7 +121,8 @@ static int load(struct pack_lists *l, const char *attempt, const struct listed *
 	return rc ? err_wrap(err, "%s", key) : 0;
 }
 
-int pack_lists_get(struct pack_lists *l, const char *attempt, const unsigned char want[ID_LEN], const struct listed **ret, struct err *err)
+int pack_lists_get(struct pack_lists *l, const char *attempt, const unsigned char want[ID_LEN],
+        const struct listed **ret, struct err *err)
 {
 	unsigned char have[ID_LEN];
 	const struct listed *e = find(l, attempt);
