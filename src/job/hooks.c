@@ -9,6 +9,7 @@
 #include "base/str.h"
 
 #define SECRET_MAX (64u << 10)
+#define TAIL_SHOWN 150
 
 /* Value behind a reference; a final newline of a file does not count. */
 static int read_secret(const char *ref, struct buf *out, struct err *err)
@@ -71,6 +72,28 @@ void hook_env_release(struct hook_env *e)
 	*e = (struct hook_env){0};
 }
 
+/* The end of what was said on standard error, from the beginning of a line where it is cut, in one line. */
+static void last_words(struct buf *said, char text[TAIL_SHOWN + 1])
+{
+	const char *s = buf_str(said), *nl;
+	size_t n = strlen(s);
+	while (n && s[n - 1] == '\n')
+		n--;
+	if (n > TAIL_SHOWN) {
+		s += n - TAIL_SHOWN;
+		n = TAIL_SHOWN;
+		nl = memchr(s, '\n', n);
+		if (nl) {
+			n -= (size_t)(nl + 1 - s);
+			s = nl + 1;
+		}
+	}
+	memcpy(text, s, n);
+	text[n] = 0;
+	for (char *at = text; (at = strchr(at, '\n'));)
+		*at = ' ';
+}
+
 int hook_run(const struct hook *h, struct proc_result *ret, struct err *err)
 {
 	static const struct plan_pairs none;
@@ -88,10 +111,9 @@ int hook_run(const struct hook *h, struct proc_result *ret, struct err *err)
 	if (!rc && r->timed_out)
 		rc = err_set(err, ERR_FAILED, "%s did not end within %lld ms", h->argv[0], (long long)h->timeout_ms);
 	if (!rc && r->status) {
-		char tail[200];
-		const char *text = buf_str(&r->err);
-		size_t n = strlen(text);
-		rc = err_set(err, ERR_FAILED, "%s ended with status %d: %s", h->argv[0], r->status, log_safe(tail, sizeof tail, n > 150 ? text + n - 150 : text));
+		char tail[200], text[TAIL_SHOWN + 1];
+		last_words(&r->err, text);
+		rc = err_set(err, ERR_FAILED, "%s ended with status %d%s%s", h->argv[0], r->status, *text ? ": " : "", log_safe(tail, sizeof tail, text));
 	}
 	if (!ret)
 		proc_result_release(&own);

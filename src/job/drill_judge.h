@@ -1,0 +1,48 @@
+/*
+ * What the controller makes of the recovery process' report: lines become steps, checks, sources and sites of the
+ * result, clocks are set from them, and the plan says what counts. Only drill.c and drill_judge.c include this.
+ */
+#ifndef JOB_DRILL_JUDGE_H
+#define JOB_DRILL_JUDGE_H
+
+#include "job/drill.h"
+
+struct judge_moment {
+	int64_t wall_ns, boot_ns; /* 0: not reached */
+};
+struct judge {
+	const struct job *j;
+	struct result *res;
+	bool *step_told, *check_told; /* by index of the plan */
+	size_t steps_failed, checks_failed, manifests;
+	bool restore_failed, manifest_failed;
+	struct judge_moment released, first_byte, restored, verified, checked, last;
+	size_t sources, host_proofs, other_proofs;
+	int64_t oldest_ns, worst_ms; /* oldest snapshot that was restored, 0: none; worst_ms -1: unknown */
+	int64_t bytes;
+	bool ended;
+	char damaged_site[64], damaged[384], lost_site[64], lost[256]; /* first of each, and why */
+	size_t sites_damaged, sites_lost;
+	char failed_step[64];
+	unsigned isolated; /* enum isolate */
+	bool told_isolation;
+	json_t **source; /* items of the result by index of the plan, borrowed */
+	bool *source_failed;
+	struct evidence_subject *subject;
+	char (*subject_name)[SOURCE_MAX + 16];
+	size_t n_subjects;
+	int status;
+	struct err first; /* what the drill failed of */
+};
+void judge_init(struct judge *g, const struct job *j, struct result *res);
+void judge_release(struct judge *g);
+/* A report_fn. */
+int judge_line(void *arg, const json_t *line, struct err *err);
+/* After the last line: what was not told is skipped; clocks, recovery point, error and status are set. */
+void judge_end(struct judge *g);
+/* A failure beside the runbook: the first error stays, the worse status wins. */
+void judge_fail(struct judge *g, int status, const struct err *why);
+/* {title, severity, owner, due in 30 days, retest} into the result. */
+void judge_finding(struct judge *g, const char *severity, const char *fmt, ...) HF_PRINTF(3, 4);
+
+#endif
