@@ -26,8 +26,12 @@ void manifest_wrong(struct manifest *m, const char *path, const char *fmt, ...)
 
 static mode_t type_bits(enum pax_type t)
 {
-	static const mode_t bits[] = {
-		[PAX_FILE] = S_IFREG, [PAX_DIR] = S_IFDIR, [PAX_SYMLINK] = S_IFLNK, [PAX_FIFO] = S_IFIFO, [PAX_CHAR] = S_IFCHR, [PAX_BLOCK] = S_IFBLK};
+	static const mode_t bits[] = {[PAX_FILE] = S_IFREG,
+	        [PAX_DIR] = S_IFDIR,
+	        [PAX_SYMLINK] = S_IFLNK,
+	        [PAX_FIFO] = S_IFIFO,
+	        [PAX_CHAR] = S_IFCHR,
+	        [PAX_BLOCK] = S_IFBLK};
 	return bits[t];
 }
 
@@ -47,23 +51,28 @@ static bool same_target(int dir, const char *name, const char *want)
 }
 
 /* False when it is wrong, which is counted then. */
-static bool check_stat(struct manifest *m, const char *path, const struct pax_entry *e, int dir, const char *name, const struct stat *st)
+static bool check_stat(struct manifest *m, const char *path, const struct pax_entry *e, int dir, const char *name,
+        const struct stat *st)
 {
 	if ((st->st_mode & S_IFMT) != type_bits(e->type))
 		manifest_wrong(m, path, "is of another type");
 	else if (!mode_ok(m, e, st->st_mode))
-		manifest_wrong(m, path, "has mode %04o where %04o was recorded", (unsigned)(st->st_mode & 07777), (unsigned)e->mode);
+		manifest_wrong(m, path, "has mode %04o where %04o was recorded", (unsigned)(st->st_mode & 07777),
+		        (unsigned)e->mode);
 	else if (m->o->full_metadata && ((int64_t)st->st_uid != e->uid || (int64_t)st->st_gid != e->gid))
-		manifest_wrong(m, path, "belongs to %u:%u where %lld:%lld was recorded", st->st_uid, st->st_gid, (long long)e->uid, (long long)e->gid);
+		manifest_wrong(m, path, "belongs to %u:%u where %lld:%lld was recorded", st->st_uid, st->st_gid,
+		        (long long)e->uid, (long long)e->gid);
 	else if (e->type == PAX_FILE && (uint64_t)st->st_size != e->size)
-		manifest_wrong(m, path, "has %lld bytes where %llu were recorded", (long long)st->st_size, (unsigned long long)e->size);
+		manifest_wrong(m, path, "has %lld bytes where %llu were recorded", (long long)st->st_size,
+		        (unsigned long long)e->size);
 	else if ((e->type == PAX_CHAR || e->type == PAX_BLOCK) && st->st_rdev != e->rdev)
 		manifest_wrong(m, path, "is another device");
 	else if (e->type == PAX_SYMLINK && !same_target(dir, name, e->link))
 		manifest_wrong(m, path, "is a link to another name");
 	else
 		return true;
-	return (st->st_mode & S_IFMT) == S_IFREG && e->type == PAX_FILE && (uint64_t)st->st_size == e->size; /* its content can still be looked at */
+	return (st->st_mode & S_IFMT) == S_IFREG && e->type == PAX_FILE &&
+	       (uint64_t)st->st_size == e->size; /* its content can still be looked at */
 }
 
 static bool look(struct manifest *m, const char *path, int *ret_dir, const char **ret_name, struct stat *st)
@@ -78,7 +87,8 @@ static bool look(struct manifest *m, const char *path, int *ret_dir, const char 
 	return false;
 }
 
-static int check_entry(struct manifest *m, const char *path, const struct reader_entry *re, const struct pax_entry *e, struct err *err)
+static int check_entry(
+        struct manifest *m, const char *path, const struct reader_entry *re, const struct pax_entry *e, struct err *err)
 {
 	const char *name;
 	struct stat st;
@@ -105,7 +115,8 @@ static int check_hardlink(struct manifest *m, const char *path, const struct pax
 	if (!look(m, here, &dir, &name, &st))
 		return 0;
 	struct err why = ERR_INIT;
-	if (target_parent(m->t, first, false, &dir, &name, &why) || fstatat(dir, name, &of, AT_SYMLINK_NOFOLLOW) || st.st_ino != of.st_ino || st.st_dev != of.st_dev)
+	if (target_parent(m->t, first, false, &dir, &name, &why) || fstatat(dir, name, &of, AT_SYMLINK_NOFOLLOW) ||
+	        st.st_ino != of.st_ino || st.st_dev != of.st_dev)
 		manifest_wrong(m, here, "is no hard link to %.150s", first);
 	return 0;
 }
@@ -142,7 +153,8 @@ static int on_malformed(void *arg, const struct err *why, struct err *err)
 	return 0;
 }
 
-static int on_late(void *arg, const struct late_link *l, const struct reader_entry *re, const struct pax_entry *e, struct err *err)
+static int on_late(
+        void *arg, const struct late_link *l, const struct reader_entry *re, const struct pax_entry *e, struct err *err)
 {
 	struct manifest *m = arg;
 	if (e)
@@ -170,7 +182,8 @@ static int prepare(struct manifest *m, struct err *err)
 	return 0;
 }
 
-int restore_manifest(struct reader *r, const struct snapshot *snap, const struct restore_opts *o, struct manifest_result *ret, struct err *err)
+int restore_manifest(struct reader *r, const struct snapshot *snap, const struct restore_opts *o,
+        struct manifest_result *ret, struct err *err)
 {
 	struct manifest m = {.r = r, .snap = snap, .o = o, .ret = ret};
 	*ret = (struct manifest_result){0};

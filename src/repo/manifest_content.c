@@ -1,7 +1,7 @@
 /*
- * Content against the recorded cuts: chunks are put together again from the files that were restored and must have the ids that the
- * snapshot lists. Where a chunk holds bytes of files that were not restored too, or is not what it should be, the copy's own bytes
- * say which file is wrong.
+ * Content against the recorded cuts: chunks are put together again from the files that were restored and must have the
+ * ids that the snapshot lists. Where a chunk holds bytes of files that were not restored too, or is not what it should
+ * be, the copy's own bytes say which file is wrong.
  */
 #include <errno.h>
 #include <string.h>
@@ -141,7 +141,8 @@ static bool gaps_ok(int fd, const struct pax_entry *e, const atomic_bool *cancel
 	return !e->extents || gap_ok(fd, at, e->size, cancel);
 }
 
-int manifest_content(struct manifest *m, const char *path, int fd, const struct pax_entry *e, uint64_t off, struct err *err)
+int manifest_content(
+        struct manifest *m, const char *path, int fd, const struct pax_entry *e, uint64_t off, struct err *err)
 {
 	struct content_pos pos = {.e = e};
 	if (!gaps_ok(fd, e, m->o->cancel))

@@ -42,7 +42,8 @@ static bool is_dir(int fd, const struct dirent *d)
 static bool is_own(const struct manifest *m, int fd, const char *name)
 {
 	struct stat a, b;
-	return m->o->digests && !stat(m->o->digests, &a) && !fstatat(fd, name, &b, AT_SYMLINK_NOFOLLOW) && a.st_ino == b.st_ino && a.st_dev == b.st_dev;
+	return m->o->digests && !stat(m->o->digests, &a) && !fstatat(fd, name, &b, AT_SYMLINK_NOFOLLOW) &&
+	       a.st_ino == b.st_ino && a.st_dev == b.st_dev;
 }
 
 /* Names of a directory: those too many are counted, its directories are returned. */

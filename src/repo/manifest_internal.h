@@ -1,4 +1,5 @@
-/* Inside of the manifest check: manifest.c (entries), manifest_content.c (chunks), manifest_extra.c (names too many). */
+/* Inside of the manifest check: manifest.c (entries), manifest_content.c (chunks), manifest_extra.c (names too many).
+ */
 #ifndef REPO_MANIFEST_INTERNAL_H
 #define REPO_MANIFEST_INTERNAL_H
 
@@ -41,7 +42,8 @@ struct manifest {
 void manifest_wrong(struct manifest *m, const char *path, const char *fmt, ...) HF_PRINTF(3, 4);
 
 /* The content that belongs at off of the stream, from the file open at fd. Errors are the copy's. */
-int manifest_content(struct manifest *m, const char *path, int fd, const struct pax_entry *e, uint64_t off, struct err *err) HF_NODISCARD;
+int manifest_content(struct manifest *m, const char *path, int fd, const struct pax_entry *e, uint64_t off,
+        struct err *err) HF_NODISCARD;
 /* Prove what was gathered last. */
 int manifest_content_end(struct manifest *m, struct err *err) HF_NODISCARD;
 void manifest_content_release(struct manifest *m);

@@ -26,7 +26,8 @@ struct restore {
 	struct path_map map;
 	struct content content;
 	struct digests *digests; /* NULL: not wanted */
-	struct path_set missed;  /* in the target: names that were not made, so that no hard link takes what stands there instead */
+	struct path_set missed; /* in the target: names that were not made, so that no hard link takes what stands there
+	                           instead */
 	struct late_links late;
 	char *late_first; /* first name as recorded, and under which name it was made */
 	char *late_made;
@@ -67,7 +68,8 @@ static void progress(struct restore *x)
 /* --- entries --- */
 
 /* Content from the copy into the file that was begun. Not 0: it is gone again; *ret_skip: and that is all. */
-static int copy_content(struct restore *x, const char *path, const struct reader_entry *re, bool *ret_skip, struct err *err)
+static int copy_content(
+        struct restore *x, const char *path, const struct reader_entry *re, bool *ret_skip, struct err *err)
 {
 	for (uint64_t done = 0; done < re->content_len;) {
 		const unsigned char *p;
@@ -95,7 +97,8 @@ static int copy_content(struct restore *x, const char *path, const struct reader
 	return 0;
 }
 
-static int restore_file(struct restore *x, const char *path, const struct reader_entry *re, const struct pax_entry *e, struct err *err)
+static int restore_file(
+        struct restore *x, const char *path, const struct reader_entry *re, const struct pax_entry *e, struct err *err)
 {
 	struct err why = ERR_INIT;
 	bool gone = false;
@@ -136,7 +139,8 @@ static int restore_hardlink(struct restore *x, const char *path, const struct pa
 	return missed(x, here, &why, err);
 }
 
-static int restore_entry(struct restore *x, const char *path, const struct reader_entry *re, const struct pax_entry *e, struct err *err)
+static int restore_entry(
+        struct restore *x, const char *path, const struct reader_entry *re, const struct pax_entry *e, struct err *err)
 {
 	struct err why = ERR_INIT;
 	int rc = 0;
@@ -194,7 +198,8 @@ static void on_outcome(void *arg, enum pax_type type, const char *path, const ch
 		path_set_add(&x->missed, path, strlen(path));
 }
 
-static int on_late(void *arg, const struct late_link *l, const struct reader_entry *re, const struct pax_entry *e, struct err *err)
+static int on_late(
+        void *arg, const struct late_link *l, const struct reader_entry *re, const struct pax_entry *e, struct err *err)
 {
 	struct restore *x = arg;
 	struct err why = ERR_INIT;
@@ -243,7 +248,8 @@ static void release(struct restore *x)
 	free(x->late_made);
 }
 
-int restore_tree(struct reader *r, const struct snapshot *snap, const struct restore_opts *o, struct restore_stats *ret, struct err *err)
+int restore_tree(struct reader *r, const struct snapshot *snap, const struct restore_opts *o, struct restore_stats *ret,
+        struct err *err)
 {
 	struct restore x = {.r = r, .snap = snap, .o = o, .st = ret};
 	struct visitor v = {on_entry, on_malformed, &x};

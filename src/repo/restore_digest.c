@@ -70,7 +70,8 @@ void digests_content(struct digests *d, const void *p, size_t n)
 	}
 }
 
-/* A name with a backslash, a line feed or a carriage return is escaped, and its line says so by a backslash in front. */
+/* A name with a backslash, a line feed or a carriage return is escaped, and its line says so by a backslash in front.
+ */
 static void put_line(FILE *f, const char *hex, const char *path)
 {
 	if (!strpbrk(path, "\\\n\r")) {
@@ -111,7 +112,9 @@ int digests_end(struct digests *d, const char *path, atomic_bool *cancel, struct
 
 int digests_close(struct digests **d, struct err *err)
 {
-	int rc = fflush((*d)->f) || fsync(fileno((*d)->f)) ? err_sys(err, ERR_IO, "cannot write the list of digests %s", (*d)->path) : 0;
+	int rc = fflush((*d)->f) || fsync(fileno((*d)->f))
+	                 ? err_sys(err, ERR_IO, "cannot write the list of digests %s", (*d)->path)
+	                 : 0;
 	digests_free(*d);
 	*d = NULL;
 	return rc;

@@ -1,4 +1,5 @@
-/* The list of SHA-256 sums of restored files, taken from what was written, in the form that sha256sum prints and checks. */
+/* The list of SHA-256 sums of restored files, taken from what was written, in the form that sha256sum prints and
+ * checks. */
 #ifndef REPO_RESTORE_DIGEST_H
 #define REPO_RESTORE_DIGEST_H
 
@@ -10,7 +11,8 @@ struct digests;
 int digests_open(const char *path, struct digests **ret, struct err *err) HF_NODISCARD;
 void digests_begin(struct digests *d, const struct pax_entry *e);
 void digests_content(struct digests *d, const void *p, size_t n);
-/* Line of the file that was begun; holes are summed as the zeros they read as. A file of more than 1 TiB of holes gets none. */
+/* Line of the file that was begun; holes are summed as the zeros they read as. A file of more than 1 TiB of holes gets
+ * none. */
 int digests_end(struct digests *d, const char *path, atomic_bool *cancel, struct err *err) HF_NODISCARD;
 /* Durable; *d is NULL then. */
 int digests_close(struct digests **d, struct err *err) HF_NODISCARD;

@@ -1,6 +1,6 @@
 /*
- * What restoring into a tree, a tar and the manifest check share: restore_walk.c (which entries, in order; where their content is;
- * hard links whose first name is not among them).
+ * What restoring into a tree, a tar and the manifest check share: restore_walk.c (which entries, in order; where their
+ * content is; hard links whose first name is not among them).
  */
 #ifndef REPO_RESTORE_INTERNAL_H
 #define REPO_RESTORE_INTERNAL_H
@@ -30,11 +30,13 @@ const char *path_map(struct path_map *m, const char *path);
 
 struct visitor {
 	int (*entry)(void *arg, const struct reader_entry *re, const struct pax_entry *e, struct err *err);
-	int (*malformed)(void *arg, const struct err *why, struct err *err); /* a record that cannot be read; 0 goes on */
+	int (*malformed)(
+	        void *arg, const struct err *why, struct err *err); /* a record that cannot be read; 0 goes on */
 	void *arg;
 };
 /* Every selected entry in order. ERR_MISSING when a prefix selects none. */
-int restore_each(struct reader *r, const struct snapshot *snap, const struct selection *sel, atomic_bool *cancel, const struct visitor *v, struct err *err) HF_NODISCARD;
+int restore_each(struct reader *r, const struct snapshot *snap, const struct selection *sel, atomic_bool *cancel,
+        const struct visitor *v, struct err *err) HF_NODISCARD;
 
 /* The content stream, read forwards where that is possible. */
 struct content {
@@ -46,9 +48,11 @@ struct content {
 void content_init(struct content *c, struct reader *r, const struct snapshot *snap);
 void content_release(struct content *c);
 /* The next bytes at off, at least one and at most `want`; borrowed. */
-int content_at(struct content *c, uint64_t off, uint64_t want, const unsigned char **ret_p, size_t *ret_n, struct err *err) HF_NODISCARD;
+int content_at(struct content *c, uint64_t off, uint64_t want, const unsigned char **ret_p, size_t *ret_n,
+        struct err *err) HF_NODISCARD;
 
-/* Hard links that cannot be made because their first name is not there: the first name's content is restored under theirs. */
+/* Hard links that cannot be made because their first name is not there: the first name's content is restored under
+ * theirs. */
 struct late_link {
 	char *first, *path; /* first name as recorded; path as the caller likes */
 	size_t order;
@@ -61,8 +65,10 @@ void late_links_release(struct late_links *l);
 /* ERR_NOMEM beyond 256 MiB of names. */
 int late_links_add(struct late_links *l, const char *first, const char *path, struct err *err) HF_NODISCARD;
 /* fn for each, ordered by first name, with the entry of the first name; e NULL when the snapshot has none. */
-typedef int (*late_link_fn)(void *arg, const struct late_link *l, const struct reader_entry *re, const struct pax_entry *e, struct err *err);
-int late_links_each(struct late_links *l, struct reader *r, const struct snapshot *snap, atomic_bool *cancel, late_link_fn fn, void *arg, struct err *err) HF_NODISCARD;
+typedef int (*late_link_fn)(void *arg, const struct late_link *l, const struct reader_entry *re,
+        const struct pax_entry *e, struct err *err);
+int late_links_each(struct late_links *l, struct reader *r, const struct snapshot *snap, atomic_bool *cancel,
+        late_link_fn fn, void *arg, struct err *err) HF_NODISCARD;
 
 /* "path: why" that may be printed, into a field of a result. */
 void restore_note(char out[512], const char *path, const char *why);

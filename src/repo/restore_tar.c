@@ -81,28 +81,39 @@ static int on_malformed(void *arg, const struct err *why, struct err *err)
 
 static struct stat stat_of(const struct pax_entry *e)
 {
-	mode_t type = e->type == PAX_FILE ? S_IFREG : e->type == PAX_FIFO ? S_IFIFO : e->type == PAX_CHAR ? S_IFCHR : S_IFBLK;
+	mode_t type = e->type == PAX_FILE   ? S_IFREG
+	              : e->type == PAX_FIFO ? S_IFIFO
+	              : e->type == PAX_CHAR ? S_IFCHR
+	                                    : S_IFBLK;
 	return (struct stat){.st_mode = type | e->mode,
-		.st_uid = (uid_t)e->uid,
-		.st_gid = (gid_t)e->gid,
-		.st_size = (off_t)e->size,
-		.st_rdev = e->rdev,
-		.st_mtim = {.tv_sec = e->mtime_s, .tv_nsec = e->mtime_ns}};
+	        .st_uid = (uid_t)e->uid,
+	        .st_gid = (gid_t)e->gid,
+	        .st_size = (off_t)e->size,
+	        .st_rdev = e->rdev,
+	        .st_mtim = {.tv_sec = e->mtime_s, .tv_nsec = e->mtime_ns}};
 }
 
-/* The first name of a file of which only later ones were asked for becomes one of those; extended attributes stay behind. */
-static int on_late(void *arg, const struct late_link *l, const struct reader_entry *re, const struct pax_entry *e, struct err *err)
+/* The first name of a file of which only later ones were asked for becomes one of those; extended attributes stay
+ * behind. */
+static int on_late(
+        void *arg, const struct late_link *l, const struct reader_entry *re, const struct pax_entry *e, struct err *err)
 {
 	struct tar *t = arg;
 	CLEAN(buf_release) struct buf header = BUF_INIT(PAX_HEADER_MAX);
 	uint64_t len;
 	if (!e || e->type == PAX_SYMLINK) {
-		log_msg(LOG_WARN, "%s: left out: a hard link to %s, which is %s", l->path, l->first, e ? "a symbolic link" : "not in the snapshot");
+		log_msg(LOG_WARN, "%s: left out: a hard link to %s, which is %s", l->path, l->first,
+		        e ? "a symbolic link" : "not in the snapshot");
 		return 0;
 	}
 	bool again = t->late_first && !strcmp(t->late_first, l->first);
 	struct stat st = stat_of(e);
-	struct pax_file f = {.path = l->path, .fd = -1, .st = &st, .hardlink = again ? t->late_made : NULL, .extents = e->extents, .n_extents = e->n_extents};
+	struct pax_file f = {.path = l->path,
+	        .fd = -1,
+	        .st = &st,
+	        .hardlink = again ? t->late_made : NULL,
+	        .extents = e->extents,
+	        .n_extents = e->n_extents};
 	int rc = pax_record(t->names, &f, &header, &len, err);
 	if (!rc && !again) {
 		free(t->late_first);
@@ -115,7 +126,8 @@ static int on_late(void *arg, const struct late_link *l, const struct reader_ent
 	return rc ? err_wrap(err, "%s", l->path) : 0;
 }
 
-int restore_tar(struct reader *r, const struct snapshot *snap, const char *const *paths, int fd, atomic_bool *cancel, uint64_t *ret_bytes, struct err *err)
+int restore_tar(struct reader *r, const struct snapshot *snap, const char *const *paths, int fd, atomic_bool *cancel,
+        uint64_t *ret_bytes, struct err *err)
 {
 	struct tar *t = xcalloc(1, sizeof *t);
 	t->r = r;

@@ -120,7 +120,8 @@ static int cancelled(const atomic_bool *cancel, struct err *err)
 }
 
 /* From the first entry at or below prefix to the last; prefix NULL: all. */
-static int each_below(struct reader *r, const struct snapshot *snap, const char *prefix, struct pax_reader *pax, atomic_bool *cancel, const struct visitor *v, uint64_t *ret_met, struct err *err)
+static int each_below(struct reader *r, const struct snapshot *snap, const char *prefix, struct pax_reader *pax,
+        atomic_bool *cancel, const struct visitor *v, uint64_t *ret_met, struct err *err)
 {
 	struct reader_entries *list;
 	struct reader_entry re;
@@ -153,7 +154,8 @@ static int each_below(struct reader *r, const struct snapshot *snap, const char 
 	return rc;
 }
 
-int restore_each(struct reader *r, const struct snapshot *snap, const struct selection *sel, atomic_bool *cancel, const struct visitor *v, struct err *err)
+int restore_each(struct reader *r, const struct snapshot *snap, const struct selection *sel, atomic_bool *cancel,
+        const struct visitor *v, struct err *err)
 {
 	struct pax_reader *pax = pax_reader_new();
 	uint64_t met = 0;
@@ -198,7 +200,8 @@ static int content_seek(struct content *c, uint64_t off, struct err *err)
 	return rc;
 }
 
-int content_at(struct content *c, uint64_t off, uint64_t want, const unsigned char **ret_p, size_t *ret_n, struct err *err)
+int content_at(
+        struct content *c, uint64_t off, uint64_t want, const unsigned char **ret_p, size_t *ret_n, struct err *err)
 {
 	int rc = c->s && off == c->pos ? 0 : content_seek(c, off, err);
 	if (!rc)
@@ -262,7 +265,8 @@ static int late_meet(struct late_walk *w, const struct reader_entry *re, const s
 	return rc;
 }
 
-int late_links_each(struct late_links *l, struct reader *r, const struct snapshot *snap, atomic_bool *cancel, late_link_fn fn, void *arg, struct err *err)
+int late_links_each(struct late_links *l, struct reader *r, const struct snapshot *snap, atomic_bool *cancel,
+        late_link_fn fn, void *arg, struct err *err)
 {
 	struct late_walk w = {.l = l, .fn = fn, .arg = arg};
 	struct reader_entries *list;

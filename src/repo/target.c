@@ -90,7 +90,8 @@ int target_path_check(const char *path, struct err *err)
 	for (const char *p = path;;) {
 		size_t len = strcspn(p, "/");
 		if (!len || (len == 1 && p[0] == '.') || (len == 2 && p[0] == '.' && p[1] == '.'))
-			return err_set(err, ERR_FORMAT, "refused: the path is absolute or has an empty, '.' or '..' component");
+			return err_set(err, ERR_FORMAT,
+			        "refused: the path is absolute or has an empty, '.' or '..' component");
 		if (len > NAME_MAX)
 			return err_set(err, ERR_FORMAT, "a name in the path is longer than %d bytes", NAME_MAX);
 		if (!p[len])
@@ -102,8 +103,8 @@ int target_path_check(const char *path, struct err *err)
 static int open_beneath(int dir, const char *path, int flags)
 {
 	struct open_how how = {
-		.flags = (uint64_t)(unsigned)(flags | O_CLOEXEC),
-		.resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS,
+	        .flags = (uint64_t)(unsigned)(flags | O_CLOEXEC),
+	        .resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS,
 	};
 	int fd = -1;
 	for (int i = 0; i < 100 && fd < 0; i++) { /* EAGAIN: a rename raced with RESOLVE_BENEATH */
@@ -205,7 +206,8 @@ static int dir_get(struct target *t, const char *path, size_t len, bool make, st
 	return 0;
 }
 
-static int parent_of(struct target *t, const char *path, bool make, struct cached_dir **ret, const char **ret_name, struct err *err)
+static int parent_of(
+        struct target *t, const char *path, bool make, struct cached_dir **ret, const char **ret_name, struct err *err)
 {
 	const char *slash = strrchr(path, '/');
 	*ret_name = slash ? slash + 1 : path;
@@ -269,7 +271,8 @@ static int make_dir(struct target *t, int dir, const char *name, struct err *err
 	return err_set(err, ERR_EXISTS, "the name comes back whenever it is removed");
 }
 
-int target_dir(struct target *t, const char *path, const struct pax_entry *e, const void *header, size_t n, struct err *err)
+int target_dir(
+        struct target *t, const char *path, const struct pax_entry *e, const void *header, size_t n, struct err *err)
 {
 	struct cached_dir *d;
 	const char *name;
@@ -385,7 +388,10 @@ int target_file_end(struct target *t, bool *ret_gone, struct err *err)
 		*ret_gone = true;
 		return rc;
 	}
-	int rc = meta_apply(t, &(struct meta_place){.fd = f->fd, .dir = f->dir, .name = f->name, .chmod = f->chmod, .inherits = f->inherits}, f->e, err);
+	int rc = meta_apply(t,
+	        &(struct meta_place){
+	                .fd = f->fd, .dir = f->dir, .name = f->name, .chmod = f->chmod, .inherits = f->inherits},
+	        f->e, err);
 	if (close(f->fd) && !rc)
 		rc = err_sys(err, ERR_IO, "cannot close");
 	f->fd = -1;
@@ -399,7 +405,8 @@ void target_file_abort(struct target *t)
 	if (f->fd < 0)
 		return;
 	/* only what we made, should another stand in its place by now */
-	if (!fstat(f->fd, &here) && !fstatat(f->dir, f->name, &there, AT_SYMLINK_NOFOLLOW) && here.st_ino == there.st_ino && here.st_dev == there.st_dev)
+	if (!fstat(f->fd, &here) && !fstatat(f->dir, f->name, &there, AT_SYMLINK_NOFOLLOW) &&
+	        here.st_ino == there.st_ino && here.st_dev == there.st_dev)
 		unlinkat(f->dir, f->name, 0);
 	close_fd(&f->fd);
 	f->fd = -1;
@@ -427,7 +434,14 @@ int target_special(struct target *t, const char *path, const struct pax_entry *e
 		return err_sys(err, ERR_IO, "cannot open what was made");
 	if ((st.st_mode & S_IFMT) != type)
 		return err_set(err, ERR_EXISTS, "somebody put something else in its place");
-	return meta_apply(t, &(struct meta_place){.fd = fd, .dir = d->fd, .name = name, .path_only = true, .chmod = true, .inherits = d->inherits}, e, err);
+	return meta_apply(t,
+	        &(struct meta_place){.fd = fd,
+	                .dir = d->fd,
+	                .name = name,
+	                .path_only = true,
+	                .chmod = true,
+	                .inherits = d->inherits},
+	        e, err);
 }
 
 int target_make_symlink(struct target *t, const char *path, const struct pax_entry *e, struct err *err)

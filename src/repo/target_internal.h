@@ -50,20 +50,23 @@ int target_make_symlink(struct target *t, const char *path, const struct pax_ent
 /* target_meta.c: what the entry says, all of it as far as possible; the first failure is returned. */
 /* On a descriptor; one opened with O_PATH will do for full metadata of specials. */
 struct meta_place {
-	int fd, dir;      /* dir and name for what takes no O_PATH descriptor */
+	int fd, dir; /* dir and name for what takes no O_PATH descriptor */
 	const char *name;
-	bool path_only;   /* fd is O_PATH */
-	bool chmod;       /* the mode is not as it must be yet */
+	bool path_only; /* fd is O_PATH */
+	bool chmod;     /* the mode is not as it must be yet */
 	bool inherits;
 };
-int meta_apply(const struct target *t, const struct meta_place *at, const struct pax_entry *e, struct err *err) HF_NODISCARD;
-int meta_apply_symlink(const struct target *t, int dir, const char *name, const struct pax_entry *e, struct err *err) HF_NODISCARD;
+int meta_apply(const struct target *t, const struct meta_place *at, const struct pax_entry *e, struct err *err)
+        HF_NODISCARD;
+int meta_apply_symlink(const struct target *t, int dir, const char *name, const struct pax_entry *e, struct err *err)
+        HF_NODISCARD;
 /* Permission bits that an entry is given in the end. */
 mode_t meta_mode(const struct target *t, const struct pax_entry *e);
 
 /* target_later.c */
 void spool_init(struct spool *s);
 void spool_release(struct spool *s);
-int target_dir_later(struct target *t, const char *path, const struct pax_entry *e, const void *header, size_t n, struct err *err) HF_NODISCARD;
+int target_dir_later(struct target *t, const char *path, const struct pax_entry *e, const void *header, size_t n,
+        struct err *err) HF_NODISCARD;
 
 #endif

@@ -148,11 +148,11 @@ static int get_later(struct target *t, const struct buf *b, struct later *l, str
 	size_t at = 33;
 	*l = (struct later){.type = (enum pax_type)b->p[0]};
 	l->e = (struct pax_entry){.type = l->type,
-		.mode = get_u32(b->p + 1),
-		.uid = (int64_t)get_u64(b->p + 5),
-		.gid = (int64_t)get_u64(b->p + 13),
-		.mtime_s = (int64_t)get_u64(b->p + 21),
-		.mtime_ns = (long)get_u32(b->p + 29)};
+	        .mode = get_u32(b->p + 1),
+	        .uid = (int64_t)get_u64(b->p + 5),
+	        .gid = (int64_t)get_u64(b->p + 13),
+	        .mtime_s = (int64_t)get_u64(b->p + 21),
+	        .mtime_ns = (long)get_u32(b->p + 29)};
 	l->path = get_text(b, &at);
 	l->e.link = get_text(b, &at);
 	l->tag = get_text(b, &at);
@@ -162,15 +162,27 @@ static int get_later(struct target *t, const struct buf *b, struct later *l, str
 	return l->n_header ? pax_parse(t->pax, l->header, l->n_header, 0, &l->e, err) : 0;
 }
 
-int target_dir_later(struct target *t, const char *path, const struct pax_entry *e, const void *header, size_t n, struct err *err)
+int target_dir_later(
+        struct target *t, const char *path, const struct pax_entry *e, const void *header, size_t n, struct err *err)
 {
-	struct later l = {.type = PAX_DIR, .e = *e, .path = path, .tag = "", .header = needs_header(t, e) ? header : NULL, .n_header = n};
+	struct later l = {.type = PAX_DIR,
+	        .e = *e,
+	        .path = path,
+	        .tag = "",
+	        .header = needs_header(t, e) ? header : NULL,
+	        .n_header = n};
 	return put_later(t, &t->dirs, &l, err);
 }
 
-int target_symlink(struct target *t, const char *path, const struct pax_entry *e, const void *header, size_t n, struct err *err)
+int target_symlink(
+        struct target *t, const char *path, const struct pax_entry *e, const void *header, size_t n, struct err *err)
 {
-	struct later l = {.type = PAX_SYMLINK, .e = *e, .path = path, .tag = "", .header = needs_header(t, e) ? header : NULL, .n_header = n};
+	struct later l = {.type = PAX_SYMLINK,
+	        .e = *e,
+	        .path = path,
+	        .tag = "",
+	        .header = needs_header(t, e) ? header : NULL,
+	        .n_header = n};
 	const char *name;
 	int dir, rc = target_parent(t, path, true, &dir, &name, err);
 	if (!rc)

@@ -24,7 +24,8 @@ static void open_sites(struct fixture *f, bool on_disk)
 		snprintf(f->name[i], sizeof f->name[i], "site-%zu", i);
 		snprintf(path, sizeof path, "%s/%s", f->dir, f->name[i]);
 		if (on_disk)
-			ck_ok(store_file_open(path, &(struct store_config){.name = f->name[i], .create = true}, &f->store[i], &err));
+			ck_ok(store_file_open(
+			        path, &(struct store_config){.name = f->name[i], .create = true}, &f->store[i], &err));
 		else
 			ck_ok(store_mem_open(path, &f->store[i], &err));
 	}
@@ -178,9 +179,17 @@ void fixture_record(const struct fixture_entry *e, struct buf *out)
 
 void fixture_begin(struct fixture *f, struct fixture_run *run)
 {
-	struct session_opts so = {
-		.state_dir = f->state, .keys = &f->keys, .cfg = &f->cfg, .site = f->session_site, .n_sites = f->n_sites, .now = f->now};
-	struct writer_opts wo = {.keys = &f->keys, .recipient = &f->recipient, .n_recipients = 1, .workers = 2, .fixed_cut = f->fixed_cut};
+	struct session_opts so = {.state_dir = f->state,
+	        .keys = &f->keys,
+	        .cfg = &f->cfg,
+	        .site = f->session_site,
+	        .n_sites = f->n_sites,
+	        .now = f->now};
+	struct writer_opts wo = {.keys = &f->keys,
+	        .recipient = &f->recipient,
+	        .n_recipients = 1,
+	        .workers = 2,
+	        .fixed_cut = f->fixed_cut};
 
 	*run = (struct fixture_run){.f = f, .facts = {.start = f->now}};
 	for (size_t i = 0; i < f->n_sites; i++)
@@ -213,7 +222,8 @@ static void put_content(struct writer *w, const unsigned char *p, size_t n)
 		ck_ok(writer_content_cut(w, &err));
 }
 
-void fixture_add_raw(struct fixture_run *run, const char *path, const void *header, size_t n_header, const void *content, size_t n)
+void fixture_add_raw(
+        struct fixture_run *run, const char *path, const void *header, size_t n_header, const void *content, size_t n)
 {
 	if (n)
 		put_content(run->writer, content, n);
@@ -273,8 +283,12 @@ void fixture_backup(struct fixture *f, const struct fixture_entry *e, size_t n)
 struct reader *fixture_reader(struct fixture *f)
 {
 	struct reader *r;
-	struct reader_opts o = {
-		.site = f->reader_site, .n_sites = f->n_sites, .key = &f->opening, .cfg = &f->cfg, .source = FIXTURE_SOURCE, .workers = 2};
+	struct reader_opts o = {.site = f->reader_site,
+	        .n_sites = f->n_sites,
+	        .key = &f->opening,
+	        .cfg = &f->cfg,
+	        .source = FIXTURE_SOURCE,
+	        .workers = 2};
 
 	for (size_t i = 0; i < f->n_sites; i++)
 		f->reader_site[i] = (struct reader_site){.name = f->name[i], .store = f->store[i]};

@@ -1,7 +1,7 @@
 /*
- * A repository for tests: one class, one source, up to four sites in memory or in directories, its keys and configuration, a
- * host's state directory; backups of entries that are given by hand (hostile ones too), and a reader of all sites. Every call
- * that fails fails the test.
+ * A repository for tests: one class, one source, up to four sites in memory or in directories, its keys and
+ * configuration, a host's state directory; backups of entries that are given by hand (hostile ones too), and a reader
+ * of all sites. Every call that fails fails the test.
  */
 #ifndef TESTS_UNIT_REPO_FIXTURE_H
 #define TESTS_UNIT_REPO_FIXTURE_H
@@ -14,8 +14,8 @@
 #define FIXTURE_SOURCE "docs"
 
 struct fixture {
-	char dir[64];    /* everything on disk lies below: site-<n>, state, and what a test puts there */
-	char state[80];  /* of the host */
+	char dir[64];   /* everything on disk lies below: site-<n>, state, and what a test puts there */
+	char state[80]; /* of the host */
 	char name[FIXTURE_SITES][32];
 	struct store *store[FIXTURE_SITES]; /* a test may put a filter in its place */
 	size_t n_sites;
@@ -67,7 +67,8 @@ struct fixture_run {
 void fixture_begin(struct fixture *f, struct fixture_run *run);
 void fixture_add(struct fixture_run *run, const struct fixture_entry *e);
 /* A header as it is, with content. */
-void fixture_add_raw(struct fixture_run *run, const char *path, const void *header, size_t n_header, const void *content, size_t n);
+void fixture_add_raw(
+        struct fixture_run *run, const char *path, const void *header, size_t n_header, const void *content, size_t n);
 int fixture_commit(struct fixture_run *run, struct err *err);
 void fixture_drop(struct fixture_run *run);
 /* All of it; what the commit returned is f->result. */
