@@ -67,12 +67,23 @@ static void make_cfg(struct fixture *f)
 
 void fixture_init(struct fixture *f, size_t n_sites, bool on_disk)
 {
+	fixture_init_in(f, n_sites, on_disk, "/var/tmp");
+}
+
+const char *fixture_fast_dir(void)
+{
+	return access("/dev/shm", W_OK) ? "/var/tmp" : "/dev/shm";
+}
+
+void fixture_init_in(struct fixture *f, size_t n_sites, bool on_disk, const char *base)
+{
 	CLEAN(secret_release) struct secret psk = {0};
 	CLEAN(buf_release) struct buf b = BUF_INIT(SIGNED_MAX);
 
 	ck_assert_uint_le(n_sites, FIXTURE_SITES);
 	crypto_init();
-	*f = (struct fixture){.dir = "/var/tmp/holdfast-test.XXXXXX", .n_sites = n_sites, .now = 1760000000000000000};
+	*f = (struct fixture){.n_sites = n_sites, .now = 1760000000000000000};
+	snprintf(f->dir, sizeof f->dir, "%s/holdfast-test.XXXXXX", base);
 	ck_assert_ptr_nonnull(mkdtemp(f->dir));
 	snprintf(f->state, sizeof f->state, "%s/state", f->dir);
 	open_sites(f, on_disk);
@@ -278,6 +289,36 @@ void fixture_backup(struct fixture *f, const struct fixture_entry *e, size_t n)
 		fixture_add(&run, &e[i]);
 	ck_ok(fixture_commit(&run, &err));
 	ck_assert_uint_eq(f->result.committed, f->n_sites);
+}
+
+void fixture_grow(struct fixture *f, struct pack_list *packs)
+{
+	static const unsigned char plan[ID_LEN];
+	struct session_opts so = {.state_dir = f->state,
+	        .keys = &f->keys,
+	        .cfg = &f->cfg,
+	        .site = f->session_site,
+	        .n_sites = f->n_sites,
+	        .run = "0a",
+	        .now = f->now};
+	struct snapshot_facts facts = {.run = "0a"};
+	unsigned char digest[ID_LEN];
+	struct session *s;
+	char key[STORE_KEY_MAX + 1];
+
+	for (size_t i = 0; i < f->n_sites; i++)
+		f->session_site[i] = (struct session_site){.name = f->name[i], .store = f->store[i]};
+	ck_ok(session_begin(&so, &s, &err));
+	sha256_of(&f->now, sizeof f->now, digest);
+	for (size_t i = 0; i < f->n_sites; i++)
+		if (f->session_site[i].state == SITE_ACTIVE)
+			ck_ok(store_put_bytes(f->store[i], key_pack(key, FIXTURE_SOURCE, session_attempt(s), digest), &f->now,
+			        sizeof f->now, &err));
+	pack_list_add(packs, digest);
+	pack_list_sort(packs);
+	ck_ok(session_commit(s, &facts, packs, plan, &f->result, &err));
+	session_end(s);
+	f->now += 60000000000;
 }
 
 struct reader *fixture_reader(struct fixture *f)

@@ -33,6 +33,9 @@ struct fixture {
 };
 /* on_disk: sites are directories, else they are in memory. */
 void fixture_init(struct fixture *f, size_t n_sites, bool on_disk);
+/* The same below another directory, such as one that syncs at once. */
+void fixture_init_in(struct fixture *f, size_t n_sites, bool on_disk, const char *base);
+const char *fixture_fast_dir(void);
 void fixture_release(struct fixture *f);
 /* Path of a site's object on disk, newly allocated. */
 char *fixture_object(const struct fixture *f, size_t site, const char *key);
@@ -73,6 +76,12 @@ int fixture_commit(struct fixture_run *run, struct err *err);
 void fixture_drop(struct fixture_run *run);
 /* All of it; what the commit returned is f->result. */
 void fixture_backup(struct fixture *f, const struct fixture_entry *e, size_t n);
+
+/*
+ * An empty snapshot that claims to need `packs` and one more, a few bytes that hold no chunk: for what is about lists only.
+ * Added to packs.
+ */
+void fixture_grow(struct fixture *f, struct pack_list *packs);
 
 /* Sites in order; counters in f->reader_site start at 0. */
 struct reader *fixture_reader(struct fixture *f);
