@@ -85,7 +85,7 @@ check-all: lint
 	$(Q)$(MAKE) --no-print-directory docs-check
 	$(Q)tests/run $(foreach t,$(UNIT),$(t)=build/address-undefined/tests/$(t)) \
 		$(foreach t,$(THREADED),$(t)-threads=build/thread/tests/$(t)) \
-		$(foreach f,$(FUZZ),$(f)-corpus='build/address-undefined/fuzz/replay_$(f:f_%=%) tests/fuzz/corpus/$(f)') \
+		$(foreach f,$(FUZZ),$(f)-corpus='build/address-undefined/fuzz/replay_$(f:f_%=%) tests/fuzz/corpus/$(f:f_%=%)') \
 		$(foreach i,$(INTEGRATION),$(basename $(notdir $(i)))='HOLDFAST=$(CURDIR)/$(B)/holdfast $(i)')
 
 build-tests: $(UNIT:%=$(B)/tests/%) $(FUZZ:f_%=$(B)/fuzz/replay_%)
@@ -105,8 +105,8 @@ lint: ## include layers, sizes, shell scripts
 FUZZ_SECONDS ?= 600
 fuzz: ## fuzz every decoder for FUZZ_SECONDS (needs clang and libclang-rt-14-dev); new inputs join the corpora
 	$(Q)$(MAKE) --no-print-directory -j2 CC=clang SAN=address,undefined,fuzzer-no-link build-fuzzers
-	$(Q)for f in $(FUZZ:f_%=%); do mkdir -p tests/fuzz/corpus/f_$$f; build/address-undefined-fuzzer-no-link-clang/fuzz/$$f -max_total_time=$(FUZZ_SECONDS) \
-		-rss_limit_mb=2048 -timeout=10 -max_len=65536 -print_final_stats=1 tests/fuzz/corpus/f_$$f 2>&1 | tail -8 || exit 1; done
+	$(Q)for f in $(FUZZ:f_%=%); do mkdir -p tests/fuzz/corpus/$$f; build/address-undefined-fuzzer-no-link-clang/fuzz/$$f -max_total_time=$(FUZZ_SECONDS) \
+		-rss_limit_mb=2048 -timeout=10 -max_len=65536 -print_final_stats=1 tests/fuzz/corpus/$$f 2>&1 | tail -8 || exit 1; done
 build-fuzzers: $(FUZZ:f_%=$(B)/fuzz/%)
 $(B)/fuzz/%: $(B)/tests/fuzz/f_%.o $(LIB)
 	@mkdir -p $(@D)

@@ -70,6 +70,17 @@ static void heap_build(struct merge *m)
 }
 
 /* A pack that several attempts describe gets one number. */
+/* A digest that comes twice with other facts is two descriptions, of which one is wrong: both are kept, each with its entries. */
+static bool same_pack(const struct index *ix, uint32_t no, const unsigned char *described)
+{
+	unsigned char other[INDEX_PACK_LEN];
+	struct index_pack p;
+
+	index_pack_get(ix, no, &p);
+	index_put_pack(other, &p);
+	return !memcmp(other, described, INDEX_PACK_LEN);
+}
+
 static int merge_packs(struct merge *m, struct err *err)
 {
 	m->renumber = xcalloc(m->ix->packs, sizeof *m->renumber);
@@ -82,8 +93,12 @@ static int merge_packs(struct merge *m, struct err *err)
 			int rc;
 
 			BUG_ON(first > no);
-			m->renumber[no] = first < no ? m->renumber[first] : m->packs++;
-			if (first == no && (rc = buf_put(m->out, p, INDEX_PACK_LEN, err)))
+			if (first < no && same_pack(m->ix, first, p)) {
+				m->renumber[no] = m->renumber[first];
+				continue;
+			}
+			m->renumber[no] = m->packs++;
+			if ((rc = buf_put(m->out, p, INDEX_PACK_LEN, err)))
 				return rc;
 		}
 	}
