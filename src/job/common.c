@@ -54,6 +54,20 @@ int sites_cfg_pinned(const struct job *j, const struct sites *s, struct cfg *ret
 	return rc ? rc : sites_cfg(s, root, ret, err);
 }
 
+int sites_cfg_any(const struct job *j, const struct sites *s, struct cfg *ret, struct err *err)
+{
+	struct opening_key o = {0};
+	int rc = sites_cfg_pinned(j, s, ret, err);
+	if (rc != -ERR_USAGE && (!rc || err->code != ERR_USAGE))
+		return rc;
+	struct err why = ERR_INIT;
+	if (recovery_key_load(j, &o, &why))
+		return err_rc(err);
+	rc = sites_cfg(s, o.root_pub, ret, err);
+	opening_key_release(&o);
+	return rc;
+}
+
 int sites_cfg(const struct sites *s, const unsigned char root_pub[ED25519_PUB_LEN], struct cfg *ret, struct err *err)
 {
 	struct err last = ERR_INIT;

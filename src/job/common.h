@@ -24,6 +24,8 @@ void sites_close(struct sites *s);
 int sites_cfg(const struct sites *s, const unsigned char root_pub[ED25519_PUB_LEN], struct cfg *ret, struct err *err) HF_NODISCARD;
 /* The same with the root key that this installation pinned. */
 int sites_cfg_pinned(const struct job *j, const struct sites *s, struct cfg *ret, struct err *err) HF_NODISCARD;
+/* Or, on a machine set up only for recovery, with the one that its opening key names. */
+int sites_cfg_any(const struct job *j, const struct sites *s, struct cfg *ret, struct err *err) HF_NODISCARD;
 
 /* --- keys and places of an installation --- */
 char *path_root_key(const struct job *j);

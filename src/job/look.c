@@ -127,21 +127,6 @@ static int list_source(const struct job *j, const char *source, const struct sit
 	return rc;
 }
 
-/* The pinned root key, or on a machine set up only for recovery, the opening key's. */
-static int any_cfg(const struct job *j, const struct sites *sites, struct cfg *cfg, struct err *err)
-{
-	struct opening_key o = {0};
-	int rc = sites_cfg_pinned(j, sites, cfg, err);
-	if (rc != -ERR_USAGE && (!rc || err->code != ERR_USAGE))
-		return rc;
-	struct err why = ERR_INIT;
-	if (recovery_key_load(j, &o, &why))
-		return err_rc(err);
-	rc = sites_cfg(sites, o.root_pub, cfg, err);
-	opening_key_release(&o);
-	return rc;
-}
-
 int job_snapshots(const struct job *j, const struct job_select *sel, json_t **result, struct err *err)
 {
 	struct sites sites = {0};
@@ -154,7 +139,7 @@ int job_snapshots(const struct job *j, const struct job_select *sel, json_t **re
 	if (!rc)
 		rc = sites_open(j, sel->site, false, &sites, err);
 	if (!rc)
-		rc = any_cfg(j, &sites, &cfg, err);
+		rc = sites_cfg_any(j, &sites, &cfg, err);
 	for (size_t i = 0; !rc && i < j->plan->n_sources; i++)
 		if (!only || only == &j->plan->sources[i])
 			rc = list_source(j, j->plan->sources[i].name, &sites, &cfg, &n, err);

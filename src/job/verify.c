@@ -109,7 +109,7 @@ int job_verify(const struct job *j, const struct job_verify_opts *o, json_t **re
 	if (!rc)
 		rc = sites_open(j, o->site, false, &sites, err);
 	if (!rc)
-		rc = sites_cfg_pinned(j, &sites, &cfg, err);
+		rc = o->data ? sites_cfg_any(j, &sites, &cfg, err) : sites_cfg_pinned(j, &sites, &cfg, err);
 	for (size_t i = 0; !rc && i < sites.n; i++)
 		verify_site(&v, &sites.site[i], &cfg);
 	int status = rc ? err_exit_status(err->code) : v.status;
