@@ -42,4 +42,4 @@ describe "$base" >"$out/expected/files.2"
 seq 1 2000 | sha256sum | cut -d' ' -f1 >"$out/expected/dump"
 cp "$work/root/keys/recovery/golden.key" "$out/golden.key"
 "$program" --root "$work/root" snapshots "$work/plan.yaml" --json >"$out/expected/snapshots.json"
-find "$out" -type f -exec chmod 644 {} +
+chmod -R u=rwX,go=rX "$out"

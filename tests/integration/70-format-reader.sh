@@ -4,8 +4,9 @@
 needs rsync tar setfattr
 $PYTHON -c 'import cryptography' 2>/dev/null || skip "needs python3-cryptography"
 
+site=north
 reader() {
-	$PYTHON -B "$REPO/tests/reader/holdfast_reader.py" --site "$T/sites/north" --key "$R/keys/recovery/simple.key" "$@"
+	$PYTHON -B "$REPO/tests/reader/holdfast_reader.py" --site "$T/sites/$site" --key "$R/keys/recovery/simple.key" "$@"
 }
 
 # refused NAME: the reader finds damage, and says so in plain words
@@ -55,8 +56,8 @@ echo changed >>"$T/src/numbers" && rm -r "$T/src/empty" && echo new >"$T/src/a/n
 assert_status 0 hf backup "$T/plan.yaml"
 
 # --- what was backed up is there ---
-reader verify >"$T/verify" 2>"$T/notes"
-assert_empty "$T/notes" "the reader has complaints"
+assert_status 0 reader verify
+assert_empty "$T/err" "the reader has complaints"
 reader list --json >"$T/list"
 assert_eq "$(json 'len(d)' "$T/list")" 2 snapshots
 hf snapshots "$T/plan.yaml" --json >"$T/ours"
@@ -73,6 +74,18 @@ assert_less "$(du -k "$T/back$T/src/sparse" | cut -f1)" 1024 "blocks of the spar
 assert_eq "$(stat -c %i "$T/back$T/src/numbers")" "$(stat -c %i "$T/back$T/src/a/same numbers")" "hard links"
 reader entries files >"$T/entries"
 assert_eq "$(wc -l <"$T/entries")" "$(find "$T/src" -printf x | wc -c)" entries
+
+# --- what replication makes of an empty site is the same format ---
+chmod -R u+w "$T/sites/south"
+rm -rf "$T/sites/south" && mkdir "$T/sites/south"
+assert_status 0 hf init "$T/plan.yaml"
+assert_status 0 hf replicate "$T/plan.yaml"
+site=south
+assert_status 0 reader verify
+assert_eq "$(grep -c '^files/' "$T/out")" 2 "snapshots replicated"
+extracted files
+same_tree "$T/src" "$T/back$T/src"
+site=north
 
 # --- every object of the site, one byte changed: refused ---
 chmod -R u+w "$T/sites/north"
