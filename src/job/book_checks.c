@@ -216,12 +216,12 @@ static void freshness(struct book *b, struct book_check *c)
 	char text[TEXT];
 	struct book_source *s = book_source(b, c->c->of);
 	json_t *o = json_object();
-	bool ok = false;
+	if (!s || !s->open) {
+		tell(b, c, o, "skipped", s ? s->why.msg : "its source is not known");
+		return;
+	}
 	report_now(o, "start");
-	if (!s || !s->open)
-		snprintf(text, sizeof text, "%s", s ? s->why.msg : "its source is not known");
-	else
-		ok = drill_fresh(s->snap->snap.facts.start, b->d->declared_ns, c->c->max_age_ms, text, sizeof text);
+	bool ok = drill_fresh(s->snap->snap.facts.start, b->d->declared_ns, c->c->max_age_ms, text, sizeof text);
 	tell(b, c, o, ok ? "passed" : "failed", text);
 }
 

@@ -210,6 +210,8 @@ void book_sites_report(struct book *b)
 			continue;
 		for (size_t i = 0; i < b->n_src; i++)
 			add_site(&b->src[i], p->sites[k].name, &sum);
+		for (size_t i = 0; !sum.reached && !sum.error && i < b->n_src; i++)
+			sum.error = strstr(b->src[i].why.msg, p->sites[k].name) ? b->src[i].why.msg : NULL;
 		json_t *bad = json_array();
 		if (sum.first_bad)
 			json_array_append_new(bad, report_text(sum.first_bad));

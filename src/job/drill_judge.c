@@ -117,6 +117,16 @@ static enum err_code code_of(const json_t *o)
 	}
 }
 
+static void name_failed(struct judge *g, const char *id)
+{
+	size_t n = strlen(g->failed);
+	g->n_failed++;
+	if (n + strlen(id) + 8 < sizeof g->failed)
+		snprintf(g->failed + n, sizeof g->failed - n, "%s%s", n ? ", " : "", id);
+	else if (n && !strstr(g->failed, " ..."))
+		strcat(g->failed, " ...");
+}
+
 static void count_failed(struct judge *g, const struct plan_step *s)
 {
 	g->steps_failed++;
@@ -134,6 +144,7 @@ static void step_failed(struct judge *g, const struct plan_step *s, const json_t
 		return; /* the step it needed has said why */
 	enum err_code code = code_of(o);
 	const char *detail = detail_of(o);
+	name_failed(g, s->id);
 	err_set(&why, code, "step '%s' failed: %.300s", s->id, detail ? detail : "no reason was given");
 	if (!g->first.code)
 		str_copy(g->failed_step, sizeof g->failed_step, s->id);
@@ -208,9 +219,12 @@ static void check_failed(struct judge *g, const struct plan_check *c, const json
 	g->manifest_failed = g->manifest_failed || c->kind == PLAN_CHECK_MANIFEST;
 	err_set(&why, ERR_FAILED, "check '%s' %s: %.300s", c->id, skipped ? "was not made" : "failed",
 	        detail ? detail : "");
-	judge_fail(g, 1, skipped && g->steps_failed ? NULL : &why);
-	if (!skipped)
-		judge_finding(g, "major", "check '%s' failed: %s", c->id, detail ? detail : "");
+	if (!skipped || !g->steps_failed) /* else it is a consequence, and the cause has the status */
+		judge_fail(g, 1, &why);
+	if (skipped)
+		return;
+	name_failed(g, c->id);
+	judge_finding(g, "major", "check '%s' failed: %s", c->id, detail ? detail : "");
 }
 
 static int on_check(struct judge *g, const json_t *o, struct err *err)
@@ -517,6 +531,8 @@ void judge_end(struct judge *g)
 		err_set(&why, ERR_FAILED, "the recovery process ended before the runbook did");
 		judge_fail(g, g->status ? g->status : 1, &why);
 	}
+	if (g->n_failed > 1 && !g->first.hint[0])
+		err_hint(&g->first, "failed: %s", g->failed);
 	if (g->sources && g->host_proofs == g->sources)
 		result_add_str(g->res, RESULT_PROVEN_BY, "host");
 	if (g->sources && g->other_proofs == g->sources)

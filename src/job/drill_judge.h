@@ -23,7 +23,9 @@ struct judge {
 	bool ended;
 	char damaged_site[64], damaged[384], lost_site[64], lost[256]; /* first of each, and why */
 	size_t sites_damaged, sites_lost;
-	char failed_step[64];
+	char failed_step[64]; /* of a restore or run, the first */
+	char failed[160];     /* ids of all that failed, as far as they fit */
+	size_t n_failed;
 	unsigned isolated; /* enum isolate */
 	bool told_isolation;
 	json_t **source; /* items of the result by index of the plan, borrowed */
