@@ -8,7 +8,7 @@ Q := $(if $(V),,@)
 
 # Debian 12 packages: to build and run the demo, and on top of them to run the tests
 DEPS := gcc libc6-dev pkg-config libarchive-dev libzstd-dev libssl-dev libjansson-dev libfyaml-dev libsqlite3-dev libacl1-dev openssl sqlite3 tzdata ca-certificates
-CHECK_DEPS := check git python3 python3-jsonschema python3-cryptography python3-zstandard attr acl rsync strace openssh-client mandoc prometheus clang-format shellcheck
+CHECK_DEPS := check git python3 python3-jsonschema python3-cryptography attr acl rsync strace openssh-client mandoc prometheus clang-format shellcheck
 
 PKGS := libarchive libzstd libcrypto jansson libfyaml sqlite3 libacl
 WARN := -Wall -Wextra -Wshadow -Wconversion -Wvla -Wundef -Wformat=2 -Wstrict-prototypes -Wmissing-prototypes -Wwrite-strings $(if $(CI),-Werror)

@@ -51,7 +51,29 @@ static int load_fate(struct store *st, const struct cfg *cfg, const char *source
 	return 0;
 }
 
-static int mark_expired(struct store *st, const char *source, struct attempts *a, struct err *err)
+/* An expiry counts when a log signed it for this very attempt: a site must not hide a snapshot by an object of its own making. */
+static int read_expiry(struct store *st, const struct cfg *cfg, const char *source, const char *key, struct attempt_info *a, struct err *err)
+{
+	CLEAN(buf_release) struct buf b = BUF_INIT(SIGNED_MAX);
+	CLEAN(json_release) json_t *o = NULL;
+	unsigned char(*logs)[ED25519_PUB_LEN] = NULL;
+	const char *of_source, *of_attempt;
+	int rc = store_get(st, key, &b, err);
+	size_t n = rc ? 0 : cfg_log_keys(cfg, &logs);
+	if (!rc && !n)
+		rc = err_set(err, ERR_CORRUPT, "no log is known that could have signed it");
+	if (!rc)
+		rc = signed_read("expire", b.p, b.len, cfg->repo, (const unsigned char(*)[ED25519_PUB_LEN])logs, n, &o, NULL, err);
+	free(logs);
+	if (rc || json_get_str(o, "source", key, &of_source, err) || json_get_str(o, "attempt", key, &of_attempt, err))
+		return rc ? rc : err_rc(err);
+	if (!str_eq(of_source, source) || !str_eq(of_attempt, a->attempt))
+		return err_set(err, ERR_CORRUPT, "is the expiry of attempt %s of source '%s'", of_attempt, of_source);
+	a->expired = true;
+	return 0;
+}
+
+static int mark_expired(struct store *st, const struct cfg *cfg, const char *source, struct attempts *a, size_t *ret_bad, struct err *err)
 {
 	char prefix[STORE_KEY_MAX + 1];
 	CLEAN(store_keys_release) struct store_keys x = {0};
@@ -61,8 +83,11 @@ static int mark_expired(struct store *st, const char *source, struct attempts *a
 	size_t skip = strlen(prefix);
 	for (size_t k = 0, i = 0; k < x.n && i < a->n;) { /* both sorted */
 		int c = strcmp(x.key[k] + skip, a->a[i].attempt);
-		if (!c)
-			a->a[i].expired = true;
+		struct err why = ERR_INIT;
+		if (!c && read_expiry(st, cfg, source, x.key[k], &a->a[i], &why)) {
+			log_msg(LOG_WARN, "%s: %s: %s", st->name, x.key[k], why.msg);
+			++*ret_bad;
+		}
 		if (c <= 0)
 			k++;
 		if (c >= 0)
@@ -104,7 +129,7 @@ int attempts_load(struct store *st, const struct cfg *cfg, const char *source, s
 			++*ret_bad;
 		}
 	}
-	return mark_expired(st, source, ret, err);
+	return mark_expired(st, cfg, source, ret, ret_bad, err);
 }
 
 /* The fates from `attempt` back to a full list, newest first. */
