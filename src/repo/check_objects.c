@@ -118,8 +118,14 @@ static int check_open(struct check *c, const struct attempt_info *a, struct err 
 	CLEAN(buf_release) struct buf b = BUF_INIT(SIGNED_MAX);
 	struct attempt_open open = {0};
 	struct err why = ERR_INIT;
+	struct store_stat st;
 	char key[STORE_KEY_MAX + 1];
-	int rc = fetch(c, key_attempt(key, c->source, a->attempt, "open"), &b, err);
+
+	key_attempt(key, c->source, a->attempt, "open");
+	/* one that was never declared here may be dead all the same: its host made sure of it */
+	if (a->decided && !a->committed && store_stat(c->st, key, &st, &why) == -ERR_MISSING)
+		return 0;
+	int rc = fetch(c, key, &b, err);
 
 	if (rc != 1)
 		return rc;

@@ -97,3 +97,20 @@ int index_load(struct store *st, const char *source, const unsigned char repo[RE
 		merge_local(ix, cache_dir);
 	return 0;
 }
+
+int index_load_attempt(struct store *st, const char *source, const char *attempt, const unsigned char repo[REPO_ID_LEN], const struct secret *idx_key, struct index *ix,
+	struct err *err)
+{
+	char prefix[STORE_KEY_MAX + 1];
+	CLEAN(store_keys_release) struct store_keys k = {0};
+	int rc = store_list_all(st, key_fmt(prefix, "i/%s/%s.", source, attempt), &k, err);
+	for (size_t i = 0; i < k.n && !rc; i++) {
+		struct err why = ERR_INIT;
+		rc = load_segment(st, k.key[i], strrchr(k.key[i], '/') + 1, source, repo, idx_key, NULL, ix, &why);
+		if (rc == -ERR_FORMAT || rc == -ERR_CORRUPT || rc == -ERR_MISSING)
+			rc = 0; /* it describes nothing */
+		else if (rc)
+			*err = why;
+	}
+	return rc;
+}

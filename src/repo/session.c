@@ -162,6 +162,13 @@ static void take_newest(struct session_site *site, const struct attempt_info *a)
 	site->newest_seq = a->snap.seq;
 }
 
+/* A snapshot of our lineage that we do not know: of a number not signed here yet, or another one under the last number. */
+static bool is_ahead(const struct session *s, const struct attempt_info *a)
+{
+	return s->head.present && a->committed && str_eq(a->snap.lineage, s->head.lineage) && a->snap.seq >= s->head.seq &&
+	       memcmp(a->snapshot_digest, s->head.digest, ID_LEN) != 0;
+}
+
 static int survey_attempts(struct session *s, struct session_site *site, struct err *err)
 {
 	CLEAN(attempts_release) struct attempts all = {0};
@@ -169,6 +176,8 @@ static int survey_attempts(struct session *s, struct session_site *site, struct 
 	int rc = attempts_load(site->store, s->o.cfg, s->o.keys->source, &all, &bad, err);
 	if (rc)
 		return rc;
+	for (size_t i = 0; i < all.n; i++)
+		site->ahead |= is_ahead(s, &all.a[i]);
 	for (size_t i = 0; i < all.n; i++) {
 		const struct attempt_info *a = &all.a[i];
 		if (!a->committed)
@@ -325,17 +334,24 @@ static bool is_expired(const struct store_keys *x, const char *attempt)
 	return false;
 }
 
-/* Packs that an attempt of this host brought, by the names of its objects. */
+/*
+ * Packs that an attempt of this host brought here whole: the pack, and the delta that describes it. Another site may have got the one
+ * without the other, and a copy whose index does not know its packs is slow to restore from.
+ */
 static int brought(struct session *s, struct session_site *site, const char *attempt, struct pack_list *to, struct err *err)
 {
 	char prefix[STORE_KEY_MAX + 1];
 	CLEAN(store_keys_release) struct store_keys k = {0};
-	int rc = store_list_all(site->store, key_fmt(prefix, "p/%s/%s/", s->o.keys->source, attempt), &k, err);
+	struct index *ix = index_new();
+	int rc = index_load_attempt(site->store, s->o.keys->source, attempt, s->o.keys->repo, &s->o.keys->s.idx_key, ix, err);
+	if (!rc)
+		rc = store_list_all(site->store, key_fmt(prefix, "p/%s/%s/", s->o.keys->source, attempt), &k, err);
 	for (size_t i = 0; !rc && i < k.n; i++) {
 		unsigned char d[ID_LEN];
-		if (hex_decode(d, ID_LEN, k.key[i] + strlen(prefix)))
+		if (hex_decode(d, ID_LEN, k.key[i] + strlen(prefix)) && index_pack_find(ix, d) != UINT32_MAX)
 			pack_list_add(to, d);
 	}
+	index_free(ix);
 	return rc;
 }
 

@@ -102,6 +102,9 @@ struct index_loaded {
 };
 int index_load(struct store *st, const char *source, const unsigned char repo[REPO_ID_LEN], const struct secret *idx_key, const char *cache_dir, struct index *ix,
 	struct index_loaded *ret, struct err *err) HF_NODISCARD;
+/* Only the deltas that one attempt brought; those that do not open are passed over. */
+int index_load_attempt(struct store *st, const char *source, const char *attempt, const unsigned char repo[REPO_ID_LEN], const struct secret *idx_key, struct index *ix,
+	struct err *err) HF_NODISCARD;
 /* Bring the snapshots that `to` lacks from `from`, oldest first, by attempts of its own. Signs intents with the log key. */
 struct replicate_result {
 	uint64_t snapshots, packs, bytes, index_objects;

@@ -1,0 +1,784 @@
+#include "repo/session.h"
+
+#include <check.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+#include "base/fs.h"
+#include "base/str.h"
+#include "repo/check.h"
+#include "repo/fields.h"
+#include "repo_fixture.h"
+#include "repo_random.h"
+
+#define ck_ok(call) ck_assert_msg((call) == 0, "%s: %s", #call, err.msg)
+#define ck_fails(call, with) ck_assert_int_eq(call, -(int)(with))
+
+static const char DEAD[] = "holdfast1 fate dead\n";
+static struct err err;
+static struct fixture f;
+static unsigned char large[1 << 20];
+
+static void set_up(void)
+{
+	uint64_t state = 5;
+
+	fixture_init_in(&f, 2, true, fixture_fast_dir());
+	fill_random(large, sizeof large, &state);
+}
+
+static void tear_down(void)
+{
+	fixture_release(&f);
+}
+
+/* --- runs --- */
+
+static void fill(struct fixture_run *run, const char *text)
+{
+	struct fixture_entry e[] = {{.path = "large", .mode = S_IFREG | 0644, .content = large, .n = sizeof large},
+	        {.path = "text", .mode = S_IFREG | 0644, .content = text, .n = strlen(text)}};
+
+	fixture_add(run, &e[0]);
+	fixture_add(run, &e[1]);
+}
+
+static int try_back_up(const char *text)
+{
+	struct fixture_run run;
+
+	fixture_begin(&f, &run);
+	fill(&run, text);
+	return fixture_commit(&run, &err);
+}
+
+static void back_up(const char *text)
+{
+	ck_ok(try_back_up(text));
+}
+
+/* With one site out of reach. */
+static void back_up_without(size_t away, const char *text)
+{
+	struct store *kept = f.store[away];
+
+	f.store[away] = NULL;
+	back_up(text);
+	f.store[away] = kept;
+	ck_assert_int_eq(f.session_site[away].state, SITE_UNREACHABLE);
+}
+
+static struct store *with_fault(size_t site, const char *rule)
+{
+	CLEAN(free_ptr) char *dir = fs_join(f.dir, f.name[site]);
+	struct store *st;
+
+	ck_ok(store_file_open(dir, &(struct store_config){.name = f.name[site]}, &st, &err));
+	ck_ok(store_fault_new(st, (const char *[]){rule, NULL}, &st, &err));
+	return st;
+}
+
+/* With a rule of the fault filter at one site. */
+static int back_up_with_fault(size_t site, const char *rule, const char *text)
+{
+	struct store *kept = f.store[site];
+
+	f.store[site] = with_fault(site, rule);
+	int rc = try_back_up(text);
+
+	store_free(f.store[site]);
+	f.store[site] = kept;
+	return rc;
+}
+
+static int bring(size_t from, size_t to)
+{
+	struct replicate_result res;
+
+	return replicate_source(
+	        f.store[from], f.store[to], &f.cfg, FIXTURE_SOURCE, &f.log, "0b", f.now, false, &res, &err);
+}
+
+/* --- what is there --- */
+
+static struct reader *open_one(size_t site, struct reader_site *s)
+{
+	*s = (struct reader_site){.name = f.name[site], .store = f.store[site]};
+	struct reader_opts o = {
+	        .site = s, .n_sites = 1, .key = &f.opening, .cfg = &f.cfg, .source = FIXTURE_SOURCE, .workers = 1};
+	struct reader *r;
+
+	ck_ok(reader_open(&o, &r, &err));
+	return r;
+}
+
+/* Every chunk of every snapshot at a site opens, the chain holds, and nothing else is to be told. */
+static void ck_intact(size_t site, size_t snapshots)
+{
+	struct reader_site s;
+	struct reader *r = open_one(site, &s);
+	struct check_result c;
+
+	ck_ok(check_data(r, &(struct check_opts){.workers = 1}, &c, &err));
+	reader_close(r);
+	char *all = json_dumps(c.findings, 0);
+
+	ck_assert_msg(c.snapshots == snapshots && json_array_size(c.findings) == 0, "%s: %llu snapshots: %s",
+	        f.name[site], (unsigned long long)c.snapshots, all);
+	free(all);
+	check_result_release(&c);
+}
+
+/* The newest snapshot at a site holds this text. */
+static void ck_text(size_t site, const char *text)
+{
+	struct reader_site s;
+	struct reader *r = open_one(site, &s);
+	const struct snapshot *snap = fixture_latest(r);
+	struct reader_stream *st;
+	const unsigned char *p;
+	size_t n, at = 0, len = strlen(text);
+	static unsigned char got[sizeof large + 64];
+
+	ck_ok(reader_stream_open(r, STREAM_CONTENT, &snap->facts.root[STREAM_CONTENT], 0, &st, &err));
+	while (!reader_stream_next(st, sizeof got - at, &p, &n, &err) && n) {
+		ck_assert_uint_le(at + n, sizeof got);
+		memcpy(got + at, p, n);
+		at += n;
+	}
+	ck_assert_uint_eq(at, sizeof large + len);
+	ck_assert_mem_eq(got, large, sizeof large);
+	ck_assert_mem_eq(got + sizeof large, text, len);
+	reader_stream_close(st);
+	reader_close(r);
+}
+
+static struct attempts look(size_t site)
+{
+	struct attempts all;
+	size_t bad;
+
+	ck_ok(attempts_load(f.store[site], &f.cfg, FIXTURE_SOURCE, &all, &bad, &err));
+	ck_assert_uint_eq(bad, 0);
+	return all;
+}
+
+static const struct attempt_info *of_seq(const struct attempts *all, uint64_t seq)
+{
+	for (size_t i = 0; i < all->n; i++)
+		if (all->a[i].committed && all->a[i].snap.seq == seq)
+			return &all->a[i];
+	ck_abort_msg("no snapshot %llu", (unsigned long long)seq);
+	return NULL;
+}
+
+static size_t count_keys(size_t site, const char *prefix)
+{
+	CLEAN(store_keys_release) struct store_keys k = {0};
+
+	ck_ok(store_list_all(f.store[site], prefix, &k, &err));
+	return k.n;
+}
+
+static bool state_has(const char *name)
+{
+	CLEAN(free_ptr) char *path = fs_join(f.state, name);
+
+	return fs_exists(path);
+}
+
+static void save_state(void)
+{
+	char cmd[512];
+
+	snprintf(cmd, sizeof cmd, "cp -a '%s' '%s/saved'", f.state, f.dir);
+	ck_assert_int_eq(system(cmd), 0);
+}
+
+static void roll_back_state(void)
+{
+	char cmd[512];
+
+	snprintf(cmd, sizeof cmd, "rm -rf '%s' && mv '%s/saved' '%s'", f.state, f.dir, f.state);
+	ck_assert_int_eq(system(cmd), 0);
+}
+
+/* --- the chain --- */
+
+START_TEST(a_first_run_starts_a_lineage_that_found_nothing)
+{
+	back_up("one");
+	ck_assert_uint_eq(f.result.seq, 1);
+	ck_assert(f.result.new_lineage);
+	ck_assert_uint_eq(f.result.committed, 2);
+	CLEAN(attempts_release) struct attempts all = look(0);
+	const struct snapshot *s = &of_seq(&all, 1)->snap;
+
+	ck_assert(!s->has_previous);
+	ck_assert(!s->has_found);
+	ck_intact(0, 1);
+	ck_text(1, "one");
+}
+END_TEST
+
+START_TEST(a_run_names_the_one_before_it_and_brings_only_what_is_new)
+{
+	back_up("one");
+	back_up("two");
+	ck_assert_uint_eq(f.result.seq, 2);
+	ck_assert(!f.result.new_lineage);
+	CLEAN(attempts_release) struct attempts all = look(1);
+	const struct attempt_info *one = of_seq(&all, 1), *two = of_seq(&all, 2);
+
+	ck_assert(two->snap.has_previous && two->snap.previous_committed);
+	ck_assert_mem_eq(two->snap.previous, one->snapshot_digest, ID_LEN);
+	ck_assert_str_eq(two->snap.lineage, one->snap.lineage);
+	CLEAN(free_ptr) char *pack = NULL;
+	CLEAN(store_keys_release) struct store_keys k = {0};
+	char prefix[STORE_KEY_MAX + 1];
+
+	ck_ok(store_list_all(f.store[1], key_fmt(prefix, "p/" FIXTURE_SOURCE "/%s/", two->attempt), &k, &err));
+	ck_assert_uint_eq(k.n, 1);
+	ck_assert_uint_lt(k.size[0], 64 << 10); /* the large file is not in it */
+	ck_intact(1, 2);
+	ck_text(1, "two");
+}
+END_TEST
+
+START_TEST(rows_of_relative_lists_end_at_a_full_one)
+{
+	enum { RUNS = 70 };
+	CLEAN(pack_list_release) struct pack_list packs = {0};
+	unsigned deepest = 0, full = 0;
+
+	for (int i = 0; i < RUNS; i++)
+		fixture_grow(&f, &packs);
+	CLEAN(attempts_release) struct attempts all = look(0);
+
+	for (size_t i = 0; i < all.n; i++) {
+		struct pack_list l;
+		unsigned depth;
+
+		ck_ok(attempt_packs(f.store[0], FIXTURE_SOURCE, all.a[i].attempt, &l, &depth, &err));
+		ck_assert_uint_eq(l.n, all.a[i].snap.seq);
+		deepest = MAX(deepest, depth);
+		full += !depth;
+		pack_list_release(&l);
+	}
+	ck_assert_uint_eq(deepest, 63);
+	ck_assert_uint_le(full, 3);
+}
+END_TEST
+
+/* --- sites that fail --- */
+
+START_TEST(without_any_site_nothing_is_signed)
+{
+	struct session_opts o = {
+	        .state_dir = f.state, .keys = &f.keys, .cfg = &f.cfg, .n_sites = 1, .now = f.now, .run = "0a"};
+	struct session_site site = {.name = "site-0"};
+	struct session *s;
+
+	back_up("one");
+	o.site = &site;
+	ck_fails(session_begin(&o, &s, &err), ERR_UNREACHABLE);
+	back_up("two");
+	ck_assert_uint_eq(f.result.seq, 2);
+}
+END_TEST
+
+START_TEST(a_site_that_fails_on_the_way_does_not_stop_the_other)
+{
+	ck_ok(back_up_with_fault(1, "put p/ fail NOSPACE", "one"));
+	ck_assert_uint_eq(f.result.committed, 1);
+	ck_assert_int_eq(f.session_site[0].state, SITE_COMMITTED);
+	ck_assert_int_eq(f.session_site[1].state, SITE_FAILED);
+	ck_assert_int_eq(f.session_site[1].err.code, ERR_NOSPACE);
+	ck_intact(0, 1);
+	back_up("two");
+	ck_assert_int_eq(f.session_site[1].state, SITE_BEHIND);
+}
+END_TEST
+
+START_TEST(a_fate_that_did_not_arrive_is_offered_again)
+{
+	/* below w/ a run puts open, one beat, and then the fate */
+	ck_ok(back_up_with_fault(1, "put w/ fail UNREACHABLE after 2", "one"));
+	ck_assert_uint_eq(f.result.committed, 1);
+	ck_assert(state_has("pending/site-1"));
+	ck_assert_uint_eq(count_keys(1, "s/"), 0);
+	back_up("two");
+	ck_assert_uint_eq(f.result.committed, 2);
+	ck_assert(!state_has("pending/site-1"));
+	ck_intact(1, 2);
+}
+END_TEST
+
+START_TEST(a_snapshot_that_no_site_took_is_offered_by_the_next_run)
+{
+	struct store *kept = f.store[0];
+
+	f.store[0] = with_fault(0, "put w/ fail UNREACHABLE after 2");
+	ck_fails(back_up_with_fault(1, "put w/ fail UNREACHABLE after 2", "one"), ERR_UNREACHABLE);
+	store_free(f.store[0]);
+	f.store[0] = kept;
+	back_up("two");
+	ck_assert_uint_eq(f.result.seq, 2);
+	CLEAN(attempts_release) struct attempts all = look(0);
+
+	ck_assert(of_seq(&all, 2)->snap.previous_committed);
+	ck_intact(0, 2);
+	ck_intact(1, 2);
+}
+END_TEST
+
+START_TEST(an_attempt_that_others_declared_dead_is_lost_at_that_site_only)
+{
+	struct fixture_run run;
+	char key[STORE_KEY_MAX + 1];
+
+	fixture_begin(&f, &run);
+	fill(&run, "one");
+	key_attempt(key, FIXTURE_SOURCE, session_attempt(run.session), "fate");
+	ck_ok(store_put_bytes(f.store[1], key, DEAD, sizeof DEAD - 1, &err));
+	ck_ok(fixture_commit(&run, &err));
+	ck_assert_int_eq(f.session_site[0].state, SITE_COMMITTED);
+	ck_assert_int_eq(f.session_site[1].state, SITE_LOST);
+	ck_assert(!state_has("pending/site-1"));
+	ck_intact(0, 1);
+}
+END_TEST
+
+START_TEST(a_snapshot_dead_everywhere_is_not_called_committed)
+{
+	struct fixture_run run;
+	char key[STORE_KEY_MAX + 1];
+
+	back_up("one");
+	fixture_begin(&f, &run);
+	fill(&run, "two");
+	key_attempt(key, FIXTURE_SOURCE, session_attempt(run.session), "fate");
+	for (size_t i = 0; i < 2; i++)
+		ck_ok(store_put_bytes(f.store[i], key, DEAD, sizeof DEAD - 1, &err));
+	ck_fails(fixture_commit(&run, &err), ERR_UNREACHABLE);
+	back_up("three");
+	ck_assert_uint_eq(f.result.seq, 3);
+	CLEAN(attempts_release) struct attempts all = look(0);
+
+	ck_assert(of_seq(&all, 3)->snap.has_previous);
+	ck_assert(!of_seq(&all, 3)->snap.previous_committed);
+	ck_intact(0, 2);
+	ck_intact(1, 2);
+}
+END_TEST
+
+START_TEST(a_site_that_was_away_is_behind_until_it_is_brought_up)
+{
+	back_up("one");
+	back_up_without(1, "two");
+	back_up("three");
+	ck_assert_int_eq(f.session_site[1].state, SITE_BEHIND);
+	ck_assert_uint_eq(f.result.committed, 1);
+	ck_ok(bring(0, 1));
+	back_up("four");
+	ck_assert_uint_eq(f.result.committed, 2);
+	ck_intact(0, 4);
+	ck_intact(1, 4);
+	ck_text(1, "four");
+}
+END_TEST
+
+START_TEST(with_the_newest_copy_out_of_reach_the_others_are_written)
+{
+	back_up("one");
+	back_up_without(1, "two");
+	back_up_without(0, "three");
+	ck_assert_int_eq(f.session_site[1].state, SITE_COMMITTED);
+	ck_text(1, "three");
+	ck_ok(bring(0, 1));
+	ck_ok(bring(1, 0));
+	back_up("four");
+	ck_assert_uint_eq(f.result.committed, 2);
+	ck_intact(0, 4);
+	ck_intact(1, 4);
+}
+END_TEST
+
+/* --- a host that forgot --- */
+
+START_TEST(a_host_rolled_back_starts_a_new_lineage)
+{
+	back_up("one");
+	save_state();
+	back_up("two");
+	roll_back_state();
+	back_up("three");
+	ck_assert(f.result.new_lineage);
+	ck_assert_uint_eq(f.result.seq, 3);
+	ck_assert_uint_eq(f.result.committed, 2);
+	CLEAN(attempts_release) struct attempts all = look(0);
+	const struct snapshot *three = &of_seq(&all, 3)->snap;
+
+	ck_assert(three->has_found && !three->has_previous);
+	ck_assert_mem_eq(three->found, of_seq(&all, 2)->snapshot_digest, ID_LEN);
+	ck_intact(0, 3);
+	back_up("four");
+	ck_assert(!f.result.new_lineage);
+	ck_assert_uint_eq(f.result.seq, 4);
+}
+END_TEST
+
+START_TEST(a_fork_made_while_a_site_was_away_ends_in_a_new_lineage)
+{
+	back_up("one");
+	save_state();
+	back_up_without(1, "two");
+	roll_back_state();
+	back_up_without(0, "other two");
+	ck_assert_uint_eq(f.result.seq, 2);
+	ck_assert(!f.result.new_lineage); /* nobody could know */
+	back_up("three");
+	ck_assert(f.result.new_lineage);
+	ck_assert_uint_eq(f.result.seq, 3);
+}
+END_TEST
+
+START_TEST(a_host_without_its_state_starts_a_new_lineage)
+{
+	static const char *const lost[] = {"", "/head"};
+	char path[128];
+
+	back_up("one");
+	back_up("two");
+	snprintf(path, sizeof path, "%s%s", f.state, lost[_i]);
+	ck_ok(fs_remove_tree(path, &err));
+	back_up("three");
+	ck_assert(f.result.new_lineage);
+	ck_assert_uint_eq(f.result.seq, 3);
+	CLEAN(attempts_release) struct attempts all = look(1);
+
+	ck_assert_mem_eq(of_seq(&all, 3)->snap.found, of_seq(&all, 2)->snapshot_digest, ID_LEN);
+	ck_intact(0, 3);
+	ck_intact(1, 3);
+}
+END_TEST
+
+START_TEST(a_damaged_head_starts_a_new_lineage)
+{
+	CLEAN(free_ptr) char *head = fs_join(f.state, "head");
+
+	back_up("one");
+	ck_ok(fs_replace(head, "{", 1, 0600, &err));
+	back_up("two");
+	ck_assert(f.result.new_lineage);
+	ck_assert_uint_eq(f.result.seq, 2);
+	ck_intact(0, 2);
+}
+END_TEST
+
+/* --- what may be reused --- */
+
+START_TEST(a_dead_attempt_of_this_host_is_resumed)
+{
+	struct fixture_run run;
+	struct writer_stats stats;
+
+	fixture_begin(&f, &run);
+	fill(&run, "one");
+	ck_ok(writer_finish(run.writer, run.facts.root, &run.packs, &err)); /* packs and index are up, and no more */
+	fixture_drop(&run);
+	ck_assert_uint_eq(count_keys(0, "s/"), 0);
+
+	fixture_begin(&f, &run);
+	fill(&run, "one");
+	ck_ok(writer_finish(run.writer, run.facts.root, &run.packs, &err));
+	writer_stats(run.writer, &stats);
+	ck_assert_uint_eq(stats.chunks_new, 0);
+	ck_assert_uint_eq(stats.packs, 0);
+	static const unsigned char plan[ID_LEN];
+
+	ck_ok(session_commit(run.session, &run.facts, &run.packs, plan, &f.result, &err));
+	fixture_drop(&run);
+	ck_assert_uint_eq(f.result.committed, 2);
+	ck_intact(0, 1);
+	ck_text(1, "one");
+	back_up("two");
+	ck_intact(1, 2);
+}
+END_TEST
+
+static void expire_at(size_t site, const char *attempt)
+{
+	json_t *o = json_object();
+	CLEAN(buf_release) struct buf b = BUF_INIT(SIGNED_MAX);
+	char key[STORE_KEY_MAX + 1];
+
+	fields_set(o, "source", json_string(FIXTURE_SOURCE));
+	fields_set(o, "attempt", json_string(attempt));
+	fields_set_hex_or_null(o, "snapshot", false, NULL, 0);
+	fields_set_time(o, "time", f.now);
+	ck_ok(signed_make("expire", o, f.repo, &f.log, &b, &err));
+	ck_ok(store_put_bytes(f.store[site], key_fmt(key, "x/" FIXTURE_SOURCE "/%s", attempt), b.p, b.len, &err));
+	json_decref(o);
+}
+
+static void remove_packs(size_t site, const char *attempt)
+{
+	CLEAN(store_keys_release) struct store_keys k = {0};
+	char prefix[STORE_KEY_MAX + 1];
+
+	ck_ok(store_list_all(f.store[site], key_fmt(prefix, "p/" FIXTURE_SOURCE "/%s/", attempt), &k, &err));
+	for (size_t i = 0; i < k.n; i++)
+		ck_ok(store_remove(f.store[site], k.key[i], &err));
+}
+
+/* Someone expires and sweeps the newest snapshot at site 1 just behind the intent. */
+static void expire_newest(void *arg, const char *line)
+{
+	const char *attempt = arg;
+
+	if (!str_starts(line, "put w/") || !strstr(line, "/open "))
+		return;
+	expire_at(1, attempt);
+	remove_packs(1, attempt);
+}
+
+START_TEST(what_expires_behind_the_intent_is_brought_again)
+{
+	CLEAN(attempts_release) struct attempts all = {0};
+	char first[NAME16];
+
+	back_up("one");
+	all = look(1);
+	memcpy(first, of_seq(&all, 1)->attempt, NAME16);
+	f.store[1] = store_trace_new(f.store[1], expire_newest, first);
+	back_up("two");
+	ck_assert_uint_eq(f.result.committed, 2);
+	ck_intact(0, 2);
+	ck_intact(1, 1);
+	ck_text(1, "two");
+}
+END_TEST
+
+START_TEST(only_what_every_site_has_is_reused)
+{
+	CLEAN(attempts_release) struct attempts all = {0};
+
+	back_up("one");
+	all = look(0);
+	expire_at(0, of_seq(&all, 1)->attempt); /* at one of two */
+	remove_packs(0, of_seq(&all, 1)->attempt);
+	back_up("two");
+	ck_assert_uint_eq(f.result.committed, 2);
+	ck_intact(0, 1);
+	ck_intact(1, 2);
+	ck_text(0, "two");
+}
+END_TEST
+
+/* --- one at a time, and without a trace --- */
+
+START_TEST(a_second_run_at_the_same_time_is_refused)
+{
+	struct session_opts o = {
+	        .state_dir = f.state, .keys = &f.keys, .cfg = &f.cfg, .n_sites = 1, .now = f.now, .run = "0a"};
+	struct session_site site = {.name = f.name[0], .store = f.store[0]};
+	struct fixture_run run;
+	struct session *s;
+
+	o.site = &site;
+	fixture_begin(&f, &run);
+	ck_fails(session_begin(&o, &s, &err), ERR_BUSY);
+	fixture_drop(&run);
+	ck_ok(session_begin(&o, &s, &err));
+	session_end(s);
+}
+END_TEST
+
+static void count_puts(void *arg, const char *line)
+{
+	*(size_t *)arg += str_starts(line, "put ") || str_starts(line, "remove ");
+}
+
+START_TEST(a_dry_run_puts_and_remembers_nothing)
+{
+	struct session_opts o = {.state_dir = f.state,
+	        .keys = &f.keys,
+	        .cfg = &f.cfg,
+	        .n_sites = 2,
+	        .now = f.now,
+	        .run = "0a",
+	        .dry_run = true};
+	struct session_site site[2];
+	CLEAN(buf_release) struct buf before = BUF_INIT(4096);
+	CLEAN(buf_release) struct buf after = BUF_INIT(4096);
+	CLEAN(free_ptr) char *head = fs_join(f.state, "head");
+	CLEAN(free_ptr) char *attempts = fs_join(f.state, "attempts");
+	struct session *s;
+	size_t puts = 0;
+
+	ck_ok(back_up_with_fault(1, "put w/ fail UNREACHABLE after 2", "one")); /* leaves something to offer */
+	ck_ok(fs_read(head, &before, &err));
+	for (size_t i = 0; i < 2; i++) {
+		f.store[i] = store_trace_new(f.store[i], count_puts, &puts);
+		site[i] = (struct session_site){.name = f.name[i], .store = f.store[i]};
+	}
+	o.site = site;
+	ck_ok(session_begin(&o, &s, &err));
+	ck_assert_int_eq(site[0].state, SITE_ACTIVE);
+	ck_assert_uint_gt(index_packs(session_index(s)), 0);
+	ck_assert(session_usable(s, 0));
+	session_end(s);
+	ck_assert_uint_eq(puts, 0);
+	ck_ok(fs_read(head, &after, &err));
+	ck_assert_uint_eq(before.len, after.len);
+	ck_assert_mem_eq(before.p, after.p, before.len);
+	ck_ok(fs_read(attempts, &after, &err));
+	ck_assert_uint_eq(after.len, 0);
+	ck_assert(state_has("pending/site-1"));
+}
+END_TEST
+
+/* --- interrupted --- */
+
+/* A child's run dies before or after the n-th operation on a site. False when it came to its end. */
+static bool killed_at(size_t site, const char *what, unsigned n)
+{
+	pid_t pid = fork();
+
+	ck_assert_int_ge(pid, 0);
+	if (!pid) {
+		char rule[64];
+
+		snprintf(rule, sizeof rule, "any * %s after %u", what, n);
+		if (store_fault_new(f.store[site], (const char *[]){rule, NULL}, &f.store[site], &err))
+			_exit(2);
+		_exit(try_back_up("interrupted") ? 3 : 0);
+	}
+	int status;
+
+	ck_assert_int_eq(waitpid(pid, &status, 0), pid);
+	if (WIFSIGNALED(status))
+		ck_assert_int_eq(WTERMSIG(status), SIGKILL);
+	else
+		ck_assert_int_eq(WEXITSTATUS(status), 0);
+	return WIFSIGNALED(status);
+}
+
+static void ck_one_chain(size_t site)
+{
+	CLEAN(attempts_release) struct attempts all = look(site);
+	const struct attempt_info *last = NULL;
+
+	for (uint64_t seq = 1; seq <= f.result.seq; seq++) {
+		const struct attempt_info *at = NULL;
+
+		for (size_t i = 0; i < all.n; i++)
+			if (all.a[i].committed && all.a[i].snap.seq == seq) {
+				ck_assert_msg(!at, "number %llu is committed twice", (unsigned long long)seq);
+				at = &all.a[i];
+			}
+		if (at && last && at->snap.previous_committed)
+			ck_assert_mem_eq(at->snap.previous, last->snapshot_digest, ID_LEN);
+		last = at ? at : last;
+	}
+}
+
+/* Whatever was decided stays readable at each site, and the next run completes. before: runs that were made. */
+static void ck_recovers(size_t before)
+{
+	size_t snapshots[2];
+
+	back_up("rerun");
+	ck_assert(before == 0 || !f.result.new_lineage);
+	if (f.result.committed < 2) {
+		ck_ok(bring(0, 1));
+		ck_ok(bring(1, 0));
+		back_up("rerun");
+	}
+	ck_assert_uint_eq(f.result.committed, 2);
+	for (size_t i = 0; i < 2; i++) {
+		CLEAN(attempts_release) struct attempts all = look(i);
+
+		snapshots[i] = 0;
+		for (size_t k = 0; k < all.n; k++)
+			snapshots[i] += all.a[k].committed;
+		ck_assert_uint_ge(snapshots[i], before + 1);
+		ck_one_chain(i);
+		ck_intact(i, snapshots[i]);
+		ck_text(i, "rerun");
+	}
+	ck_assert_uint_eq(snapshots[0], snapshots[1]);
+}
+
+START_TEST(a_rerun_completes_what_was_killed_anywhere)
+{
+	static const char *const what[] = {"kill", "killafter"};
+	size_t before = (size_t)_i / 4 * 2; /* the very first run, and a later one */
+
+	for (unsigned n = 0;; n++) {
+		if (n) {
+			tear_down();
+			set_up();
+		}
+		for (size_t i = 0; i < before; i++)
+			back_up("before");
+		bool killed = killed_at((size_t)_i % 2, what[_i / 2 % 2], n);
+
+		ck_recovers(before);
+		if (!killed) {
+			ck_assert_uint_gt(n, 8); /* it did die at as many places */
+			break;
+		}
+	}
+}
+END_TEST
+
+static Suite *suite(void)
+{
+	Suite *s = suite_create("session");
+	TCase *t = tcase_create("session"), *kill = tcase_create("killed");
+
+	tcase_add_checked_fixture(t, set_up, tear_down);
+	tcase_add_test(t, a_first_run_starts_a_lineage_that_found_nothing);
+	tcase_add_test(t, a_run_names_the_one_before_it_and_brings_only_what_is_new);
+	tcase_add_test(t, rows_of_relative_lists_end_at_a_full_one);
+	tcase_add_test(t, without_any_site_nothing_is_signed);
+	tcase_add_test(t, a_site_that_fails_on_the_way_does_not_stop_the_other);
+	tcase_add_test(t, a_fate_that_did_not_arrive_is_offered_again);
+	tcase_add_test(t, a_snapshot_that_no_site_took_is_offered_by_the_next_run);
+	tcase_add_test(t, an_attempt_that_others_declared_dead_is_lost_at_that_site_only);
+	tcase_add_test(t, a_snapshot_dead_everywhere_is_not_called_committed);
+	tcase_add_test(t, a_site_that_was_away_is_behind_until_it_is_brought_up);
+	tcase_add_test(t, with_the_newest_copy_out_of_reach_the_others_are_written);
+	tcase_add_test(t, a_host_rolled_back_starts_a_new_lineage);
+	tcase_add_test(t, a_fork_made_while_a_site_was_away_ends_in_a_new_lineage);
+	tcase_add_loop_test(t, a_host_without_its_state_starts_a_new_lineage, 0, 2);
+	tcase_add_test(t, a_damaged_head_starts_a_new_lineage);
+	tcase_add_test(t, a_dead_attempt_of_this_host_is_resumed);
+	tcase_add_test(t, what_expires_behind_the_intent_is_brought_again);
+	tcase_add_test(t, only_what_every_site_has_is_reused);
+	tcase_add_test(t, a_second_run_at_the_same_time_is_refused);
+	tcase_add_test(t, a_dry_run_puts_and_remembers_nothing);
+	tcase_set_timeout(t, 60);
+	tcase_add_checked_fixture(kill, set_up, tear_down);
+	tcase_add_loop_test(kill, a_rerun_completes_what_was_killed_anywhere, 0, 8);
+	tcase_set_timeout(kill, 300);
+	suite_add_tcase(s, t);
+	suite_add_tcase(s, kill);
+	return s;
+}
+
+int main(void)
+{
+	SRunner *r = srunner_create(suite());
+
+	srunner_run_all(r, CK_ENV);
+	int bad = srunner_ntests_failed(r);
+
+	srunner_free(r);
+	return bad != 0;
+}
