@@ -25,7 +25,7 @@ UNIT := $(patsubst tests/unit/%.c,%,$(sort $(wildcard tests/unit/t_*.c)))
 FUZZ := $(patsubst tests/fuzz/%.c,%,$(sort $(wildcard tests/fuzz/f_*.c)))
 INTEGRATION := $(sort $(wildcard tests/integration/[0-9]*.sh))
 # unit tests of what runs on several threads: they run under the thread sanitizer too
-THREADED := $(filter t_store t_restore t_restore_hostile t_manifest t_reader t_session t_check t_base_os,$(UNIT))
+THREADED := $(filter t_store t_store_filters t_restore t_restore_hostile t_manifest t_reader t_session t_check t_base_os,$(UNIT))
 
 all: $(B)/holdfast ## build the program (build/release/holdfast)
 
@@ -60,7 +60,7 @@ demo: deps ## make a certification authority, back it up, drill its recovery, sh
 	$(Q)examples/demo.sh $(B)/holdfast build/demo
 
 # --- tests ---
-$(B)/tests/t_store: $(B)/tests/unit/store_conformance.o
+$(addprefix $(B)/tests/,t_store t_store_filters): $(B)/tests/unit/store_conformance.o
 $(addprefix $(B)/tests/,t_restore t_restore_hostile t_manifest t_reader t_check t_session t_replicate): $(B)/tests/unit/repo_fixture.o
 
 $(B)/tests/t_%: $(B)/tests/unit/t_%.o $(LIB)

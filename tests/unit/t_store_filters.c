@@ -1,0 +1,477 @@
+#include <check.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/fs.h"
+#include "base/mem.h"
+#include "base/str.h"
+#include "store/store.h"
+#include "store_conformance.h"
+
+/* Filters and fan-out: trace, fault, multi. The conformance suite runs through them in t_store. */
+
+static int open_file(const char *place, struct store **ret, struct err *err)
+{
+	return store_file_open(place, &(struct store_config){.create = true}, ret, err);
+}
+
+static int count_key(void *arg, const char *key, const struct store_stat *st, struct err *err)
+{
+	(void)key;
+	(void)st;
+	(void)err;
+	++*(int *)arg;
+	return 0;
+}
+
+static int in_child(void (*fn)(int arg), int arg)
+{
+	int status = 0;
+	pid_t pid = fork();
+
+	ck_assert_int_ge(pid, 0);
+	if (pid == 0) {
+		fn(arg);
+		_exit(0);
+	}
+	ck_assert_int_eq(waitpid(pid, &status, 0), pid);
+	return status;
+}
+
+static struct store *new_mem(const char *name)
+{
+	struct store *s;
+	struct err err = ERR_INIT;
+
+	must(store_mem_open(name, &s, &err), &err);
+	return s;
+}
+
+static struct store *new_file(void)
+{
+	struct store *s;
+	struct err err = ERR_INIT;
+
+	must(open_file(conformance_place(), &s, &err), &err);
+	return s;
+}
+
+/* --- trace --- */
+
+static void keep_line(void *arg, const char *line)
+{
+	const char *seconds = strrchr(line, ' ');
+
+	ck_assert_ptr_nonnull(seconds);
+	ck_assert_ptr_nonnull(strchr(seconds, '.'));
+	buf_addf(arg, "%.*s\n", (int)(seconds - line), line);
+}
+
+START_TEST(trace_tells_of_every_operation)
+{
+	CLEAN(buf_release) struct buf lines = BUF_INIT(4096), b = BUF_INIT(64);
+	CLEAN(store_free_ptr) struct store *s = store_trace_new(new_mem("traced"), keep_line, &lines);
+	struct store_stat st;
+	struct err err = ERR_INIT;
+
+	put_text(s, "a/1", "12345");
+	ck_assert_int_eq(store_put_bytes(s, "a/1", "x", 1, &err), -ERR_EXISTS);
+	must(store_get_range(s, "a/1", 1, 3, &b, &err), &err);
+	must(store_stat(s, "a/1", &st, &err), &err);
+	expect_list(s, "", NULL, "a/1 ");
+	must(store_remove(s, "a/1", &err), &err);
+	ck_assert_int_eq(store_get(s, "a/1", &b, &err), -ERR_MISSING);
+	must(store_sync(s, &err), &err);
+	ck_assert_str_eq(buf_str(&lines), "put a/1 5 ok\nput a/1 1 EXISTS\nget a/1 3 ok\nstat a/1 5 ok\nlist * 1 ok\n"
+	                                  "remove a/1 0 ok\nget a/1 0 MISSING\nsync * 0 ok\n");
+	ck_assert_str_eq(s->name, "traced");
+}
+END_TEST
+
+/* --- fault --- */
+
+/* A fault filter above the memory store "under", which new_mem("under") sees without faults. */
+static struct store *new_fault(const char *const *rules)
+{
+	struct store *s;
+	struct err err = ERR_INIT;
+
+	must(store_fault_new(new_mem("under"), rules, &s, &err), &err);
+	return s;
+}
+#define RULES(...)                                                                                                     \
+	(const char *const[])                                                                                          \
+	{                                                                                                              \
+		__VA_ARGS__, NULL                                                                                      \
+	}
+
+START_TEST(rules_that_do_not_parse_are_named)
+{
+	static const char *const bad[] = {"", "put", "put p/", "frob p/ drop", "put p/ explode", "put p/ fail",
+	        "put p/ fail NOPE", "put p/ fail OK", "get p/ truncate", "get p/ truncate x", "get p/ extend -1",
+	        "get p/ flip 1 2", "get p/ drop", "put p/ swap", "stat p/ flip", "any p/ drop", "any p/ flip",
+	        "list p/ stale after", "list p/ stale after -1", "list p/ stale times x", "put /p drop",
+	        "put p//q drop", "put ../ drop", "get p/ flip 99999999999999999999", "put p/ drop then", "PUT p/ drop"};
+	CLEAN(store_free_ptr) struct store *below = new_mem("under");
+	struct store *s;
+
+	for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
+		struct err err = ERR_INIT;
+
+		ck_assert_msg(store_fault_new(below, RULES("get p/ flip", bad[i]), &s, &err) == -ERR_USAGE,
+		        "'%s' passes", bad[i]);
+		ck_assert_ptr_nonnull(strstr(err.msg, bad[i]));
+		ck_assert_ptr_null(s);
+	}
+}
+END_TEST
+
+START_TEST(fail_returns_the_error_of_the_rule)
+{
+	CLEAN(store_free_ptr)
+	struct store *s = new_fault(RULES("put i/ fail NOSPACE", "get x/ fail UNREACHABLE", "stat x/ fail DENIED",
+	        "list x/ fail BUSY", "remove x/ fail IO", "any all/ fail CANCELLED"));
+	CLEAN(store_free_ptr) struct store *under = new_mem("under");
+	CLEAN(buf_release) struct buf b = BUF_INIT(64);
+	struct store_stat st;
+	struct err err = ERR_INIT;
+	int n = 0;
+
+	ck_assert_int_eq(store_put_bytes(s, "i/1", "x", 1, &err), -ERR_NOSPACE);
+	ck_assert_str_eq(err.msg, "site under: planted fault 'put i/ fail NOSPACE' at i/1");
+	put_text(s, "x/1", "x");
+	ck_assert_int_eq(store_get(s, "x/1", &b, &err), -ERR_UNREACHABLE);
+	ck_assert(err.retryable);
+	ck_assert_int_eq(store_stat(s, "x/1", &st, &err), -ERR_DENIED);
+	ck_assert_int_eq(store_list(s, "x/", NULL, count_key, &n, &err), -ERR_BUSY);
+	ck_assert_int_eq(store_list(s, "", NULL, count_key, &n, &err), -ERR_BUSY);
+	ck_assert_int_eq(store_remove(s, "x/1", &err), -ERR_IO);
+	ck_assert_int_eq(store_put_bytes(s, "all/1", "x", 1, &err), -ERR_CANCELLED);
+	ck_assert_int_eq(store_get(s, "all/1", &b, &err), -ERR_CANCELLED);
+	expect_list(under, "", NULL, "x/1 ");
+}
+END_TEST
+
+START_TEST(after_and_times_choose_the_operations)
+{
+	CLEAN(store_free_ptr) struct store *s = new_fault(RULES("put i/ fail NOSPACE times 2 after 3"));
+	struct err err = ERR_INIT;
+	char key[16], got[16] = "";
+
+	for (int i = 0; i < 8; i++) {
+		put_text(s, (snprintf(key, sizeof key, "j/%d", i), key), "other prefix");
+		(void)snprintf(key, sizeof key, "i/%d", i);
+		got[i] = store_put_bytes(s, key, "x", 1, &err) ? 'F' : '.';
+	}
+	ck_assert_str_eq(got, "...FF...");
+}
+END_TEST
+
+START_TEST(bytes_read_are_changed_as_the_rule_says)
+{
+	static const struct {
+		const char *rule, *got;
+	} cases[] = {{"get p/ flip 0", "1123456789"}, {"get p/ flip -1", "0123456788"}, {"get p/ flip", "0123446789"},
+	        {"get p/ flip 500", "0123456788"}, {"get p/ flip -500", "1123456789"}, {"get p/ truncate 3", "012"},
+	        {"get p/ truncate -3", "0123456"}, {"get p/ truncate 0", ""}, {"get p/ truncate -99", ""},
+	        {"get p/ truncate 99", "0123456789"}, {"get q/ flip 0", "0123456789"}};
+	CLEAN(store_free_ptr) struct store *s = new_fault(RULES(cases[_i].rule));
+
+	put_text(s, "p/x", "0123456789");
+	expect_text(s, "p/x", cases[_i].got);
+	CLEAN(store_free_ptr) struct store *under = new_mem("under");
+
+	expect_text(under, "p/x", "0123456789");
+}
+END_TEST
+
+START_TEST(offsets_of_a_rule_are_those_of_the_object)
+{
+	CLEAN(store_free_ptr) struct store *s = new_fault(RULES("get p/ flip 5", "get p/ extend 2"));
+	CLEAN(buf_release) struct buf b = BUF_INIT(64);
+	struct err err = ERR_INIT;
+
+	put_text(s, "p/x", "0123456789");
+	must(store_get_range(s, "p/x", 4, 3, &b, &err), &err);
+	must(store_get_range(s, "p/x", 8, 4, &b, &err), &err);
+	ck_assert_uint_eq(b.len, 7);
+	ck_assert_mem_eq(b.p, "44689\0\0", 7);
+}
+END_TEST
+
+START_TEST(bytes_stored_are_changed_as_the_rule_says)
+{
+	CLEAN(store_free_ptr)
+	struct store *s = new_fault(RULES("put p/ flip 1 times 1", "put p/ truncate 4 after 1", "put d/ drop"));
+	CLEAN(store_free_ptr) struct store *under = new_mem("under");
+
+	put_text(s, "p/1", "0123456789");
+	put_text(s, "p/2", "0123456789");
+	put_text(s, "d/3", "lost");
+	expect_text(under, "p/1", "0023456789");
+	expect_text(under, "p/2", "0123");
+	expect_list(under, "", NULL, "p/1 p/2 ");
+}
+END_TEST
+
+START_TEST(swap_serves_another_object_of_the_prefix)
+{
+	CLEAN(store_free_ptr) struct store *s = new_fault(RULES("get p/ swap"));
+	CLEAN(buf_release) struct buf b = BUF_INIT(64);
+	struct err err = ERR_INIT;
+
+	put_text(s, "a/0", "foreign");
+	put_text(s, "p/1", "one");
+	ck_assert_int_eq(store_get(s, "p/1", &b, &err), -ERR_FAILED);
+	put_text(s, "p/2", "two");
+	put_text(s, "p/3", "three");
+	expect_text(s, "p/1", "two");
+	expect_text(s, "p/2", "three");
+	expect_text(s, "p/3", "one");
+	expect_text(s, "a/0", "foreign");
+}
+END_TEST
+
+START_TEST(drop_leaves_keys_out_of_lists)
+{
+	CLEAN(store_free_ptr) struct store *s = new_fault(RULES("list x/ drop", "remove x/ drop"));
+	struct err err = ERR_INIT;
+
+	put_text(s, "a/1", "1");
+	put_text(s, "x/1", "2");
+	put_text(s, "y/1", "3");
+	expect_list(s, "", NULL, "a/1 y/1 ");
+	expect_list(s, "x/", NULL, "");
+	expect_list(s, "y/", NULL, "y/1 ");
+	must(store_remove(s, "x/1", &err), &err);
+	expect_text(s, "x/1", "2");
+}
+END_TEST
+
+START_TEST(stale_lists_show_what_was_there_at_first)
+{
+	CLEAN(store_free_ptr) struct store *s = new_fault(RULES("list x/ stale times 4"));
+	struct err err = ERR_INIT;
+
+	put_text(s, "x/1", "1");
+	put_text(s, "x/3", "3");
+	expect_list(s, "", NULL, "x/1 x/3 ");
+	put_text(s, "x/2", "2");
+	put_text(s, "w/1", "4");
+	put_text(s, "y/1", "5");
+	must(store_remove(s, "x/3", &err), &err);
+	expect_list(s, "", NULL, "w/1 x/1 x/3 y/1 ");
+	expect_list(s, "x/", "x/1", "x/3 ");
+	expect_list(s, "x/2", NULL, "");
+	expect_list(s, "x/", NULL, "x/1 x/2 ");
+}
+END_TEST
+
+static void put_and_be_killed(int after)
+{
+	struct store *s;
+	struct err err = ERR_INIT;
+
+	if (store_fault_new(new_file(), RULES(after ? "put w/ killafter after 1" : "put w/ kill after 1"), &s, &err))
+		return;
+	put_text(s, "w/1", "one");
+	put_text(s, "w/2", "two");
+	put_text(s, "w/3", "three");
+}
+
+START_TEST(kill_ends_the_process_before_or_after_the_operation)
+{
+	struct err err = ERR_INIT;
+	CLEAN(store_free_ptr) struct store *s = NULL;
+
+	must(open_file(conformance_place(), &s, &err), &err);
+	int status = in_child(put_and_be_killed, _i);
+
+	ck_assert(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
+	expect_list(s, "", NULL, _i ? "w/1 w/2 " : "w/1 ");
+}
+END_TEST
+
+/* --- multi --- */
+
+static void count_done(void *arg)
+{
+	atomic_fetch_add((atomic_int *)arg, 1);
+}
+
+START_TEST(multi_puts_to_every_site)
+{
+	struct store *sites[3] = {new_mem("m0"), new_mem("m1"), new_file()};
+	struct store_multi *m = store_multi_new(sites, 3);
+	char keys[100][16];
+	atomic_int done = 0;
+
+	for (int i = 0; i < 100; i++) {
+		struct store_piece piece[] = {{"ab", 2}, {keys[i], 0}};
+
+		piece[1].n = (size_t)snprintf(keys[i], sizeof keys[i], "p/%03d", i);
+		store_multi_put(m, keys[i], &(struct store_src){piece, 2}, count_done, &done);
+	}
+	store_multi_wait(m);
+	ck_assert_int_eq(done, 100);
+	for (size_t i = 0; i < 3; i++) {
+		ck_assert_ptr_null(store_multi_error(m, i));
+		expect_text(sites[i], "p/000", "abp/000");
+		expect_text(sites[i], "p/099", "abp/099");
+	}
+	store_multi_free(m);
+	for (size_t i = 0; i < 3; i++)
+		store_free(sites[i]);
+}
+END_TEST
+
+START_TEST(a_site_that_fails_does_not_stop_the_others)
+{
+	struct store *sites[2] = {new_mem("good"), new_fault(RULES("put p/ fail NOSPACE after 5 times 1"))};
+	struct store_multi *m = store_multi_new(sites, 2);
+	CLEAN(store_keys_release) struct store_keys good = {0}, bad = {0};
+	struct err err = ERR_INIT;
+	struct store_piece piece = {"x", 1};
+	char key[16];
+	atomic_int done = 0;
+
+	for (int i = 0; i < 50; i++) {
+		(void)snprintf(key, sizeof key, "p/%03d", i);
+		store_multi_put(m, key, &(struct store_src){&piece, 1}, count_done, &done);
+	}
+	store_multi_wait(m);
+	ck_assert_int_eq(done, 50);
+	ck_assert_ptr_null(store_multi_error(m, 0));
+	ck_assert_ptr_nonnull(store_multi_error(m, 1));
+	ck_assert_int_eq(store_multi_error(m, 1)->code, ERR_NOSPACE);
+	ck_assert_ptr_nonnull(strstr(store_multi_error(m, 1)->msg, "p/005"));
+	must(store_list_all(sites[0], "", &good, &err), &err);
+	must(store_list_all(sites[1], "", &bad, &err), &err);
+	ck_assert_uint_eq(good.n, 50);
+	ck_assert_uint_eq(bad.n, 5);
+	store_multi_free(m);
+	store_free(sites[0]);
+	store_free(sites[1]);
+}
+END_TEST
+
+START_TEST(multi_without_a_working_site_is_done_at_once)
+{
+	struct store *sites[1] = {new_mem("m0")};
+	struct store_multi *m = store_multi_new(sites, 1), *none = store_multi_new(NULL, 0);
+	struct store_piece piece = {"x", 1};
+	struct err why = ERR_INIT, later = ERR_INIT;
+	atomic_int done = 0;
+
+	(void)err_set(&why, ERR_UNREACHABLE, "behind");
+	(void)err_set(&later, ERR_IO, "later");
+	store_multi_fail(m, 0, &why);
+	store_multi_fail(m, 0, &later);
+	store_multi_put(m, "a", &(struct store_src){&piece, 1}, count_done, &done);
+	ck_assert_int_eq(done, 1);
+	ck_assert_str_eq(store_multi_error(m, 0)->msg, "behind");
+	store_multi_put(none, "a", &(struct store_src){&piece, 1}, count_done, &done);
+	store_multi_put(none, "b", &(struct store_src){&piece, 1}, NULL, NULL);
+	ck_assert_int_eq(done, 2);
+	store_multi_wait(m);
+	store_multi_wait(none);
+	store_multi_free(none);
+	store_multi_free(m);
+	expect_list(sites[0], "", NULL, "");
+	store_free(sites[0]);
+}
+END_TEST
+
+struct putter {
+	struct store_multi *m;
+	int id;
+	atomic_int *done;
+	pthread_t thread;
+};
+
+static void *put_many(void *arg)
+{
+	struct putter *p = arg;
+	static const struct store_piece piece = {"same bytes", 10};
+	char key[32];
+
+	for (int i = 0; i < 40; i++) {
+		(void)snprintf(key, sizeof key, "t%d/%d", p->id, i);
+		store_multi_put(p->m, key, &(struct store_src){&piece, 1}, count_done, p->done);
+	}
+	return NULL;
+}
+
+START_TEST(free_waits_for_what_several_threads_queued)
+{
+	struct store *sites[2] = {new_mem("m0"), new_file()};
+	struct store_multi *m = store_multi_new(sites, 2);
+	struct putter p[4];
+	struct err err = ERR_INIT;
+	atomic_int done = 0;
+
+	for (int i = 0; i < 4; i++) {
+		p[i] = (struct putter){m, i, &done, 0};
+		ck_assert_int_eq(pthread_create(&p[i].thread, NULL, put_many, &p[i]), 0);
+	}
+	for (int i = 0; i < 4; i++)
+		pthread_join(p[i].thread, NULL);
+	store_multi_free(m);
+	ck_assert_int_eq(done, 160);
+	for (int i = 0; i < 2; i++) {
+		CLEAN(store_keys_release) struct store_keys keys = {0};
+
+		must(store_list_all(sites[i], "", &keys, &err), &err);
+		ck_assert_uint_eq(keys.n, 160);
+		store_free(sites[i]);
+	}
+}
+END_TEST
+
+static Suite *suite(void)
+{
+	Suite *s = suite_create("store filters");
+	TCase *tc = tcase_create("filters");
+
+	suite_add_tcase(s, tc);
+	tcase_set_timeout(tc, 120);
+	tcase_add_test(tc, trace_tells_of_every_operation);
+	tcase_add_test(tc, rules_that_do_not_parse_are_named);
+	tcase_add_test(tc, fail_returns_the_error_of_the_rule);
+	tcase_add_test(tc, after_and_times_choose_the_operations);
+	tcase_add_loop_test(tc, bytes_read_are_changed_as_the_rule_says, 0, 11);
+	tcase_add_test(tc, offsets_of_a_rule_are_those_of_the_object);
+	tcase_add_test(tc, bytes_stored_are_changed_as_the_rule_says);
+	tcase_add_test(tc, swap_serves_another_object_of_the_prefix);
+	tcase_add_test(tc, drop_leaves_keys_out_of_lists);
+	tcase_add_test(tc, stale_lists_show_what_was_there_at_first);
+	tcase_add_loop_test(tc, kill_ends_the_process_before_or_after_the_operation, 0, 2);
+	tcase_add_test(tc, multi_puts_to_every_site);
+	tcase_add_test(tc, a_site_that_fails_does_not_stop_the_others);
+	tcase_add_test(tc, multi_without_a_working_site_is_done_at_once);
+	tcase_add_test(tc, free_waits_for_what_several_threads_queued);
+	return s;
+}
+
+int main(void)
+{
+	conformance_begin();
+	SRunner *r = srunner_create(suite());
+
+	srunner_run_all(r, CK_ENV);
+	int failed = srunner_ntests_failed(r);
+
+	srunner_free(r);
+	conformance_end();
+	return failed ? 1 : 0;
+}
