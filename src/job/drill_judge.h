@@ -46,5 +46,35 @@ void judge_end(struct judge *g);
 void judge_fail(struct judge *g, int status, const struct err *why);
 /* {title, severity, owner, due in 30 days, retest} into the result. */
 void judge_finding(struct judge *g, const char *severity, const char *fmt, ...) HF_PRINTF(3, 4);
+/* Parts of it that reading lines and judging share. */
+void judge_name_failed(struct judge *g, const char *id);
+void judge_count_failed(struct judge *g, const struct plan_step *s);
+const char *judge_step_of(const struct plan_recovery *r, const struct plan_check *c); /* or NULL */
+bool judge_is_restored(const struct plan *p, const char *source);
+
+/* --- one drill, as the controller runs it --- */
+struct drill {
+	const struct job *j;
+	const struct job_drill_opts *o;
+	struct sites sites;
+	struct drill_marker marker;
+	struct result *res;
+	struct judge judge;
+	struct judge_moment declared;
+	bool runbook; /* carry out the runbook */
+	bool planted[NEGATIVES];
+	bool negatives_ran;
+	size_t processes, gone, mounts_left;
+	bool left; /* a work directory is still there that should not be */
+	struct err clean_err;
+	json_t *works; /* directories that were kept */
+};
+/* What is to be done, and refusals before anything begins (drill_choose.c). */
+int drill_refuse(struct drill *d, struct err *err) HF_NODISCARD;
+/* What the result says besides steps and checks: limits, requirements, clean-up, targets with their findings
+ * (drill_tell.c). */
+void drill_tell(struct drill *d);
+/* Members of the record at its end; the caller's. */
+json_t *drill_end_body(const struct drill *d);
 
 #endif
