@@ -88,7 +88,7 @@ int drill_marker_remove(const struct drill_marker *m, struct err *err) HF_NODISC
  * it. */
 int drill_marker_recover(const struct drill_marker *m, const struct job *j, const struct sites *sites, struct err *err)
         HF_NODISCARD;
-/* Lock, recover, unlock: for other commands that find a crash. Nothing to do is 0. */
+/* Lock, recover, unlock: for other commands that find a crash. Nothing to do is 0; ERR_BUSY: one is under way. */
 int drill_recover_crashed(const struct job *j, const struct sites *sites, struct err *err) HF_NODISCARD;
 
 /* Work directories of one drill: <plan>-<id> and <plan>-<id>-<planted fault>. */

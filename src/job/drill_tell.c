@@ -85,6 +85,10 @@ static void tell_isolation(struct drill *d)
 	if (!(g->isolated & ISOLATE_MOUNT))
 		result_add_str(d->res, RESULT_NOT_SHOWN,
 		        "that the steps left the machine's files alone: they were not cut off from them");
+	else
+		result_add_str(d->res, RESULT_NOT_SHOWN,
+		        "that no socket of the machine could be reached: those named outside /run, /tmp and /dev stay "
+		        "in sight");
 	if (g->isolated & ISOLATE_NET)
 		result_add_str(d->res, RESULT_NOT_SHOWN,
 		        "that the service works with its network: the rehearsal had none but its own loopback");
