@@ -9,6 +9,7 @@ Q := $(if $(V),,@)
 # Debian 12 packages: to build and run the demo, and on top of them to run the tests
 DEPS := gcc libc6-dev pkg-config libarchive-dev libzstd-dev libssl-dev libjansson-dev libfyaml-dev libsqlite3-dev libacl1-dev openssl sqlite3 tzdata ca-certificates
 CHECK_DEPS := check git python3 python3-jsonschema python3-cryptography attr acl rsync strace openssh-client mandoc prometheus clang-format shellcheck
+BENCH_DEPS := restic borgbackup time zstd python3
 
 PKGS := libarchive libzstd libcrypto jansson libfyaml sqlite3 libacl
 WARN := -Wall -Wextra -Wshadow -Wconversion -Wvla -Wundef -Wformat=2 -Wstrict-prototypes -Wmissing-prototypes -Wwrite-strings $(if $(CI),-Werror)
@@ -100,7 +101,7 @@ integration: $(B)/holdfast ## integration tests: real programs, real files
 lint: ## include layers, sizes, shell scripts
 	$(Q)tests/tools/check-layers.py
 	$(Q)tests/tools/check-size.py
-	$(Q)shellcheck -S warning tests/run $(wildcard tests/tools/*.sh tests/integration/*.sh tests/lib/*.sh examples/*.sh)
+	$(Q)shellcheck -S warning tests/run $(wildcard tests/tools/*.sh tests/integration/*.sh tests/lib/*.sh tests/bench/*.sh examples/*.sh)
 
 FUZZ_SECONDS ?= 600
 fuzz: ## fuzz every decoder for FUZZ_SECONDS (needs clang and libclang-rt-14-dev); new inputs join the corpora
@@ -111,6 +112,11 @@ build-fuzzers: $(FUZZ:f_%=$(B)/fuzz/%)
 $(B)/fuzz/%: $(B)/tests/fuzz/f_%.o $(LIB)
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(LDFLAGS_ALL) -fsanitize=fuzzer -o $@ $(filter %.o,$^) $(filter %.a,$^) $(LIBS)
+
+bench: deps ## compare with restic and borg: SCALE=0.05 for a look, REPS, CORPORA; tests/bench/files.sh: a million files
+	$(Q)tests/tools/install-packages.sh $(BENCH_DEPS)
+	$(Q)$(MAKE) --no-print-directory all
+	$(Q)HOLDFAST=$(CURDIR)/$(B)/holdfast tests/bench/bench.py
 
 # --- documents ---
 docs: $(B)/holdfast ## write manual pages and completion scripts below build/
@@ -139,5 +145,5 @@ clean: ## remove what was built
 -include $(wildcard $(B)/src/*/*.d $(B)/tests/*/*.d)
 
 FORCE:
-.PHONY: all deps check-deps demo check check-all build-tests build-threaded unit integration lint fuzz build-fuzzers docs docs-check install help clean FORCE
+.PHONY: all deps check-deps demo check check-all build-tests build-threaded unit integration lint fuzz build-fuzzers bench docs docs-check install help clean FORCE
 .SECONDARY:
