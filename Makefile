@@ -62,7 +62,7 @@ demo: deps ## make a certification authority, back it up, drill its recovery, sh
 
 # --- tests ---
 $(addprefix $(B)/tests/,t_store t_store_filters): $(B)/tests/unit/store_conformance.o
-$(addprefix $(B)/tests/,t_restore t_restore_hostile t_manifest t_reader t_check t_session t_replicate): $(B)/tests/unit/repo_fixture.o
+$(addprefix $(B)/tests/,t_restore t_restore_hostile t_manifest t_reader t_check t_session t_replicate t_scan_repo): $(B)/tests/unit/repo_fixture.o
 
 $(B)/tests/t_%: $(B)/tests/unit/t_%.o $(LIB)
 	@mkdir -p $(@D)

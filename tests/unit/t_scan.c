@@ -27,7 +27,10 @@ static char top[64], tree[80], cache[80];
 static void setup(void)
 {
 	const char *tmp = getenv("TMPDIR");
-	snprintf(top, sizeof(top), "%s/t_scan-XXXXXX", tmp && strlen(tmp) < 40 ? tmp : "/var/tmp");
+	snprintf(top, sizeof(top), "%s/t_scan-XXXXXX",
+	        tmp && strlen(tmp) < 40    ? tmp
+	        : access("/dev/shm", W_OK) ? "/var/tmp"
+	                                   : "/dev/shm");
 	ck_assert_ptr_nonnull(mkdtemp(top));
 	snprintf(tree, sizeof(tree), "%s/tree", top);
 	snprintf(cache, sizeof(cache), "%s/cache", top);
@@ -652,8 +655,7 @@ static void check_file(const struct pax_entry *e, const unsigned char *content)
 static unsigned check_tree(const struct run *r)
 {
 	CLEAN(buf_release)
-	struct buf entries = joined(&r->w->s[STREAM_ENTRIES]),
-	           content = joined(&r->w->s[STREAM_CONTENT]);
+	struct buf entries = joined(&r->w->s[STREAM_ENTRIES]), content = joined(&r->w->s[STREAM_CONTENT]);
 	struct pax_reader *p = pax_reader_new();
 	struct rd rd = rd_init(entries.p, entries.len);
 	char last[LIST_PATH_MAX + 1] = "";
