@@ -236,7 +236,6 @@ START_TEST(a_run_names_the_one_before_it_and_brings_only_what_is_new)
 	ck_assert(two->snap.has_previous && two->snap.previous_committed);
 	ck_assert_mem_eq(two->snap.previous, one->snapshot_digest, ID_LEN);
 	ck_assert_str_eq(two->snap.lineage, one->snap.lineage);
-	CLEAN(free_ptr) char *pack = NULL;
 	CLEAN(store_keys_release) struct store_keys k = {0};
 	char prefix[STORE_KEY_MAX + 1];
 
