@@ -12,6 +12,8 @@
 #include "job/hooks.h"
 #include "repo/scan.h"
 
+#define FIXED_CUT (64u << 10) /* `cut: fixed`: pages change in place, so that small chunks keep a change small */
+
 struct source_run {
 	const struct job *j;
 	const struct plan_source *ps;
@@ -73,6 +75,7 @@ static int open_writer(struct source_run *s, struct err *err)
 		.workers = s->j->workers,
 		.level = (int)s->ps->level,
 		.memory = s->j->memory_cap,
+		.fixed_cut = s->ps->cut == PLAN_CUT_FIXED ? FIXED_CUT : 0,
 		.dry_run = s->j->dry_run,
 		.cut = scan_cut,
 		.arg = s->scan,
@@ -148,7 +151,10 @@ static int finish_source(struct source_run *s, struct err *err)
 	if (rc)
 		return rc;
 	s->is_committed = true;
-	return scan_keep_cache(s->scan, s->committed.digest, err);
+	struct err why = ERR_INIT;
+	if (scan_keep_cache(s->scan, s->committed.digest, &why)) /* a hint: without it the next run reads everything */
+		log_msg(LOG_WARN, "files cache: %s; the next run reads everything", why.msg);
+	return 0;
 }
 
 static int run_hooks(struct source_run *s, const struct plan_lists *hooks, const char *when, struct err *err)

@@ -142,8 +142,8 @@ int writer_content_mode(struct writer *w, enum writer_mode m, struct err *err)
 	if (rc)
 		return rc;
 	struct chunk_sizes fixed = {w->o.fixed_cut, w->o.fixed_cut, w->o.fixed_cut};
-	BUG_ON(m == WRITE_FIXED && (!w->o.fixed_cut || w->o.fixed_cut > CHUNK_PLAIN_MAX));
-	chunker_init(&w->cut, &w->gear, m == WRITE_FIXED ? &fixed : m == WRITE_LARGE ? &CHUNK_SIZES_LARGE : &CHUNK_SIZES_SMALL);
+	const struct chunk_sizes *large = w->o.fixed_cut ? &fixed : &CHUNK_SIZES_LARGE;
+	chunker_init(&w->cut, &w->gear, m == WRITE_LARGE ? large : &CHUNK_SIZES_SMALL);
 	w->mode = m;
 	return 0;
 }

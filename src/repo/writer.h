@@ -29,7 +29,7 @@ struct writer_opts {
 	unsigned workers;   /* 0: cores */
 	int level;          /* zstd; 0: default 3 */
 	uint64_t memory;    /* cap in bytes, 0: default */
-	uint32_t fixed_cut; /* bytes: cut content of large files at multiples of this; 0: by content */
+	uint32_t fixed_cut; /* bytes: WRITE_LARGE cuts at multiples of this from the file's begin; 0: by content */
 	bool dry_run;       /* id and dedup only: nothing is compressed, sealed or put; added counts plaintext */
 	void (*cut)(void *arg, enum stream_id stream, const struct writer_cut *c);
 	void *arg;
@@ -40,7 +40,7 @@ int writer_open(const struct writer_opts *o, struct writer **ret, struct err *er
 void writer_close(struct writer *w);
 
 /* --- content --- */
-enum writer_mode { WRITE_SMALL, WRITE_LARGE, WRITE_FIXED };
+enum writer_mode { WRITE_SMALL, WRITE_LARGE };
 /* Choose how following content is cut; a change of mode, or entering or leaving a large file, forces a cut. */
 int writer_content_mode(struct writer *w, enum writer_mode m, struct err *err) HF_NODISCARD;
 /* Force a cut here (both ends of a large file). Nothing when no bytes are pending. */
