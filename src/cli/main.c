@@ -1,6 +1,7 @@
 #include "cli/cli.h"
 #include "cli/help.h"
 
+#include <malloc.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -51,6 +52,9 @@ int main(int argc, char **argv)
 	struct cli_env env;
 	struct cli cli;
 
+	/* large buffers go back to the system when they are freed: peak memory is stated */
+	mallopt(M_MMAP_THRESHOLD, 1 << 20);
+	mallopt(M_ARENA_MAX, 4);
 	umask(022); /* secrets are made with modes of their own; results and metrics are for others to read */
 	mem_no_dumps();
 	cli_env_read(&env);

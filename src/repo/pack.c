@@ -10,6 +10,7 @@ static const unsigned char MAGIC[8] = {'H', 'F', 'P', 'A', 'C', 'K', '1', '\n'};
 #define ENTRY_LEN 46u /* of a footer entry */
 #define TRAILER_PLAIN 16u
 #define TRAILER_LEN (TRAILER_PLAIN + CHUNK_OVERHEAD)
+#define ROOM_KEPT (1200u << 10) /* holds all but some chunks, compressed or not */
 #define DOMAIN_FOOTER 0xF1
 #define DOMAIN_TRAILER 0xF2
 
@@ -117,12 +118,13 @@ static void chunk_nonce(struct pack_coder *c, const unsigned char tail[2 + ID_LE
 	memcpy(nonce, mac, AEAD_NONCE_LEN);
 }
 
+/* A buffer for n bytes. One made for a rare large chunk does not stay. */
 static unsigned char *room(unsigned char **p, size_t *cap, size_t n)
 {
-	if (*cap < n) {
+	if (*cap < n || (*cap > ROOM_KEPT && n <= ROOM_KEPT)) {
 		free(*p);
-		*p = xmalloc(n);
-		*cap = n;
+		*cap = MAX(n, (size_t)ROOM_KEPT);
+		*p = xmalloc(*cap);
 	}
 	return *p;
 }

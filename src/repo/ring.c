@@ -68,7 +68,7 @@ int ring_open(struct ring *r, const struct writer_opts *o, struct packer *k, str
 	r->packer = k;
 	r->n_threads = o->workers;
 	r->n_slots = 3 * o->workers + 2;
-	r->n_bufs = o->workers + 2;
+	r->n_bufs = o->workers + 1; /* one a worker, one being filled */
 	r->slot = xcalloc(r->n_slots, sizeof *r->slot);
 	r->buf = xcalloc(r->n_bufs, sizeof *r->buf);
 	r->thread = xcalloc(r->n_threads, sizeof *r->thread);
