@@ -10,7 +10,7 @@
 #include "base/str.h"
 #include "job/common.h"
 #include "job/hooks.h"
-#include "repo/scan.h"
+#include "backup/scan.h"
 
 #define FIXED_CUT (64u << 10) /* `cut: fixed`: pages change in place, so that small chunks keep a change small */
 

@@ -8,7 +8,7 @@
 #include "job/drill.h"
 #include "job/hooks.h"
 #include "job/recover.h"
-#include "repo/restore.h"
+#include "restore/restore.h"
 
 struct book_source {
 	const struct plan_source *ps;

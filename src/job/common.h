@@ -9,7 +9,7 @@
 #include "evidence/evidence.h"
 #include "evidence/result.h"
 #include "job/job.h"
-#include "repo/session.h"
+#include "backup/session.h"
 
 /* --- sites --- */
 struct sites {

@@ -5,7 +5,7 @@
 #include "base/log.h"
 #include "base/str.h"
 #include "job/recover.h"
-#include "repo/restore.h"
+#include "restore/restore.h"
 
 static void emit(const struct job *j, json_t *item)
 {

@@ -6,7 +6,7 @@
 #define JOB_RECOVER_H
 
 #include "job/common.h"
-#include "repo/reader.h"
+#include "restore/reader.h"
 
 struct recover {
 	struct sites sites;

@@ -5,6 +5,7 @@
 #include "base/log.h"
 #include "base/rng.h"
 #include "base/str.h"
+#include "backup/replicate.h"
 #include "job/common.h"
 
 struct standing { /* how many snapshots of all sources a site has */

@@ -11,7 +11,7 @@
 #include "base/log.h"
 #include "base/str.h"
 #include "job/recover.h"
-#include "repo/restore.h"
+#include "restore/restore.h"
 
 struct shown {
 	const struct job *j;

@@ -4,7 +4,7 @@
 #include "base/log.h"
 #include "base/str.h"
 #include "job/recover.h"
-#include "repo/check.h"
+#include "verify/check.h"
 
 struct shown {
 	const struct job *j;

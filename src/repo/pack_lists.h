@@ -5,7 +5,7 @@
 #ifndef REPO_PACK_LISTS_H
 #define REPO_PACK_LISTS_H
 
-#include "repo/session.h"
+#include "repo/site.h"
 
 struct pack_lists;
 struct pack_lists *pack_lists_new(struct store *st, const char *source);

@@ -7,8 +7,8 @@
 #define TESTS_UNIT_REPO_FIXTURE_H
 
 #include "codec/pax.h"
-#include "repo/reader.h"
-#include "repo/writer.h"
+#include "restore/reader.h"
+#include "backup/writer.h"
 
 #define FIXTURE_SITES 4
 #define FIXTURE_SOURCE "docs"

@@ -16,7 +16,7 @@
 #include "base/fs.h"
 #include "base/log.h"
 #include "base/proc.h"
-#include "repo/restore.h"
+#include "restore/restore.h"
 #include "repo_fixture.h"
 #include "repo_random.h"
 

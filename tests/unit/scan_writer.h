@@ -6,7 +6,7 @@
 #define TESTS_SCAN_WRITER_H
 
 #include <string.h>
-#include "repo/writer.h"
+#include "backup/writer.h"
 
 enum { ROOM = 256 << 10 };
 struct kept_chunk {

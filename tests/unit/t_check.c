@@ -1,4 +1,4 @@
-#include "repo/check.h"
+#include "verify/check.h"
 
 #include <check.h>
 #include <fcntl.h>

@@ -1,4 +1,4 @@
-#include "repo/idmap.h"
+#include "verify/idmap.h"
 
 #include <check.h>
 #include "repo_random.h"

@@ -7,7 +7,8 @@
 #include <unistd.h>
 #include "base/fs.h"
 #include "base/str.h"
-#include "repo/check.h"
+#include "backup/replicate.h"
+#include "verify/check.h"
 #include "repo/fields.h"
 #include "repo_fixture.h"
 #include "repo_random.h"

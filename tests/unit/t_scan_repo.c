@@ -1,4 +1,4 @@
-#include "repo/scan.h"
+#include "backup/scan.h"
 
 #include <check.h>
 #include <fcntl.h>

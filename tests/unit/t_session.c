@@ -1,4 +1,5 @@
-#include "repo/session.h"
+#include "backup/replicate.h"
+#include "backup/session.h"
 
 #include <check.h>
 #include <signal.h>
@@ -9,7 +10,7 @@
 #include <unistd.h>
 #include "base/fs.h"
 #include "base/str.h"
-#include "repo/check.h"
+#include "verify/check.h"
 #include "repo/fields.h"
 #include "repo_fixture.h"
 #include "repo_random.h"

@@ -1,4 +1,4 @@
-#include "repo/walk.h"
+#include "backup/walk.h"
 
 #include <check.h>
 #include <fcntl.h>
@@ -8,8 +8,8 @@
 #include <unistd.h>
 #include "base/fs.h"
 #include "base/mem.h"
-#include "repo/beneath.h"
-#include "repo/hardlinks.h"
+#include "backup/beneath.h"
+#include "backup/hardlinks.h"
 #include "repo/list.h"
 
 static struct err err;

@@ -1,0 +1,213 @@
+/* Objects that are copied as they are: records are held to their signatures, index objects to their digests. */
+#include <string.h>
+#include "base/log.h"
+#include "base/str.h"
+#include "backup/replicate_internal.h"
+
+bool bring_has_key(const struct store_keys *k, const char *key)
+{
+	size_t lo = 0, hi = k->n;
+
+	while (lo < hi) {
+		size_t mid = (lo + hi) / 2;
+		int order = strcmp(k->key[mid], key);
+
+		if (!order)
+			return true;
+		if (order < 0)
+			lo = mid + 1;
+		else
+			hi = mid;
+	}
+	return false;
+}
+
+static int copy_object(struct bring *b, const char *key, struct err *err)
+{
+	CLEAN(buf_release) struct buf o = BUF_INIT(SIGNED_MAX);
+	int rc = store_get(b->from, key, &o, err);
+
+	return rc ? rc : store_put_same(b->to, key, o.p, o.len, err);
+}
+
+/* Keys below a prefix that from has and to has not, each handed to fn. */
+static int each_lacking(struct bring *b, const char *prefix,
+        int (*fn)(struct bring *b, const char *key, const char *rest, struct err *err), struct err *err)
+{
+	CLEAN(store_keys_release) struct store_keys theirs = {0};
+	CLEAN(store_keys_release) struct store_keys ours = {0};
+	int rc = store_list_all(b->from, prefix, &theirs, err);
+
+	if (!rc)
+		rc = store_list_all(b->to, prefix, &ours, err);
+	for (size_t i = 0; i < theirs.n && !rc; i++)
+		if (!bring_has_key(&ours, theirs.key[i]))
+			rc = fn(b, theirs.key[i], theirs.key[i] + strlen(prefix), err);
+	return rc;
+}
+
+static int copy_lacking(struct bring *b, const char *key, const char *rest, struct err *err)
+{
+	(void)rest;
+	return copy_object(b, key, err);
+}
+
+/* Up to the configuration that the caller verified: what comes after it is nobody's word yet. In order, for a reader
+ * climbs them. */
+static int copy_cfgs(struct bring *b, struct err *err)
+{
+	char key[STORE_KEY_MAX + 1];
+	struct store_stat st;
+
+	for (uint64_t n = 0; n <= b->cfg->n; n++) {
+		CLEAN(buf_release) struct buf o = BUF_INIT(SIGNED_MAX);
+		CLEAN(json_release) json_t *j = NULL;
+		int rc = store_stat(b->to, key_fmt(key, "cfg/%llu", (unsigned long long)n), &st, err);
+
+		if (rc && rc != -ERR_MISSING)
+			return rc;
+		if (!rc)
+			continue;
+		if ((rc = store_get(b->from, key, &o, err)) ||
+		        (rc = signed_read("cfg", o.p, o.len, b->cfg->repo, NULL, 0, &j, NULL, err)) ||
+		        (rc = store_put_same(b->to, key, o.p, o.len, err)))
+			return err_wrap(err, "%s", key);
+	}
+	return 0;
+}
+
+/* A delta keeps its bytes and gets their digest as its name: names of attempts are for those who made them. */
+static int copy_index_object(struct bring *b, const char *key, const char *rest, struct err *err)
+{
+	static const char magic[] = "HFSEAL1\n";
+	CLEAN(buf_release) struct buf o = BUF_INIT(INDEX_MAX);
+	unsigned char digest[ID_LEN];
+	char to[STORE_KEY_MAX + 1], hex[HEX_LEN];
+	struct err why = ERR_INIT;
+	int rc = store_get(b->from, key, &o, &why);
+
+	if (rc && rc != -ERR_MISSING) {
+		*err = why;
+		return rc;
+	}
+	if (rc) /* merged and collected meanwhile */
+		return 0;
+	sha256_of(o.p, o.len, digest);
+	hex_encode(hex, digest, ID_LEN);
+	/* the index is a hint: a bad part of it must not stop what counts */
+	if (o.len < sizeof magic - 1 || memcmp(o.p, magic, sizeof magic - 1) ||
+	        (str_starts(rest, "m.") && !str_eq(rest + 2, hex))) {
+		log_msg(LOG_WARN, "site %s: %s is damaged and not copied", b->from->name, key);
+		return 0;
+	}
+	struct store_stat st;
+
+	rc = store_stat(b->to, key_fmt(to, "i/%s/m.%s", b->source, hex), &st, err);
+	if (rc != -ERR_MISSING)
+		return rc;
+	rc = store_put_same(b->to, to, o.p, o.len, err);
+	b->ret->index_objects += !rc;
+	return rc;
+}
+
+static int read_record(const struct bring *b, const char *type, const struct buf *o, json_t **ret, struct err *err)
+{
+	CLEAN(free_ptr) unsigned char(*logs)[ED25519_PUB_LEN] = NULL;
+	size_t n = cfg_log_keys(b->cfg, &logs);
+
+	if (!n)
+		return err_set(err, ERR_CORRUPT, "the configuration names no log");
+	return signed_read(
+	        type, o->p, o->len, b->cfg->repo, (const unsigned char(*)[ED25519_PUB_LEN])logs, n, ret, NULL, err);
+}
+
+/* A record that a log signed; one that none did stays where it is. */
+static int copy_record(struct bring *b, const char *type, const char *key, struct err *err)
+{
+	CLEAN(buf_release) struct buf o = BUF_INIT(SIGNED_MAX);
+	CLEAN(json_release) json_t *j = NULL;
+	struct err why = ERR_INIT;
+	int rc = store_get(b->from, key, &o, err);
+
+	if (rc)
+		return rc;
+	if (read_record(b, type, &o, &j, &why)) {
+		log_msg(LOG_WARN, "site %s: %s: %s; not copied", b->from->name, key, why.msg);
+		return 0;
+	}
+	return store_put_same(b->to, key, o.p, o.len, err);
+}
+
+static const struct attempt_info *find_attempt(const struct attempts *a, const char *name)
+{
+	for (size_t i = 0; i < a->n; i++)
+		if (str_eq(a->a[i].attempt, name))
+			return &a->a[i];
+	return NULL;
+}
+
+/* It explains why a snapshot is not here. What is here under that name is for this site's own expiry to end. */
+static int copy_expiry(struct bring *b, const char *key, const char *rest, struct err *err)
+{
+	const struct attempt_info *a = find_attempt(&b->ours, rest);
+
+	return a && a->committed ? 0 : copy_record(b, "expire", key, err);
+}
+
+static int copy_receipt(struct bring *b, const char *key, const char *rest, struct err *err)
+{
+	(void)rest;
+	return copy_record(b, "receipt", key, err);
+}
+
+/* s/ of every snapshot that both have: also of one whose copy an interrupted run left out. */
+static int copy_snapshots(struct bring *b, struct err *err)
+{
+	char key[STORE_KEY_MAX + 1];
+	CLEAN(store_keys_release) struct store_keys s = {0};
+	int rc = store_list_all(b->to, key_fmt(key, "s/%s/", b->source), &s, err);
+
+	for (size_t i = 0; i < b->theirs.n && !rc; i++) {
+		const struct attempt_info *a = &b->theirs.a[i];
+		const struct listed *l;
+		struct err why = ERR_INIT;
+
+		if (!a->committed || a->expired ||
+		        bring_has_key(&s, key_snapshot(key, 's', b->source, a->snap.lineage, a->snap.seq)))
+			continue;
+		if ((rc = pack_lists_get(b->lists, a->attempt, a->snap.packs, &l, err)))
+			break;
+		rc = store_put_same(b->to, key, l->snapshot.p, l->snapshot.len, &why);
+		if (rc == -ERR_EXISTS) /* taken by the other side of a fork, which is told at the end */
+			rc = 0;
+		else if (rc)
+			*err = why;
+	}
+	return rc;
+}
+
+int bring_copy_needed(struct bring *b, struct err *err)
+{
+	char prefix[STORE_KEY_MAX + 1];
+	int rc;
+
+	if (b->copied)
+		return 0;
+	if ((rc = copy_cfgs(b, err)) ||
+	        (rc = each_lacking(b, key_fmt(prefix, "k/%s/", b->source), copy_lacking, err)) ||
+	        (rc = each_lacking(b, key_fmt(prefix, "e/%s/", b->source), copy_lacking, err)) ||
+	        (rc = each_lacking(b, key_fmt(prefix, "i/%s/", b->source), copy_index_object, err)))
+		return rc;
+	b->copied = true;
+	return 0;
+}
+
+int bring_copy_rest(struct bring *b, struct err *err)
+{
+	char prefix[STORE_KEY_MAX + 1];
+	int rc = copy_snapshots(b, err);
+
+	if (!rc)
+		rc = each_lacking(b, key_fmt(prefix, "r/%s/", b->source), copy_receipt, err);
+	return rc ? rc : each_lacking(b, key_fmt(prefix, "x/%s/", b->source), copy_expiry, err);
+}

@@ -1,0 +1,236 @@
+/* What a site has: configuration, attempts and their fates. */
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+#include "base/fs.h"
+#include "base/log.h"
+#include "base/str.h"
+#include "repo/site.h"
+
+#define CHAIN_MAX 64
+
+void attempts_release(struct attempts *a)
+{
+	for (size_t i = 0; i < a->n; i++)
+		snapshot_release(&a->a[i].snap);
+	free(a->a);
+	*a = (struct attempts){0};
+}
+
+static struct attempt_info *attempts_get(struct attempts *a, size_t *cap, const char *name)
+{
+	/* keys come sorted: it is the last one or a new one */
+	if (a->n && str_eq(a->a[a->n - 1].attempt, name))
+		return &a->a[a->n - 1];
+	a->a = xgrow(a->a, a->n, cap, sizeof *a->a);
+	struct attempt_info *i = &a->a[a->n++];
+	*i = (struct attempt_info){0};
+	memcpy(i->attempt, name, NAME16);
+	return i;
+}
+
+static int load_fate(struct store *st, const struct cfg *cfg, const char *source, struct attempt_info *i, struct err *err)
+{
+	char key[STORE_KEY_MAX + 1];
+	CLEAN(buf_release) struct buf b = BUF_INIT(FATE_MAX);
+	CLEAN(fate_release) struct fate f = {0};
+	int rc = store_get(st, key_attempt(key, source, i->attempt, "fate"), &b, err);
+	if (rc)
+		return rc;
+	if ((rc = fate_decode(b.p, b.len, &f, err)))
+		return err_wrap(err, "%s", key);
+	i->decided = true;
+	if (!f.committed)
+		return 0;
+	if ((rc = snapshot_decode(cfg, f.snapshot.p, f.snapshot.len, &i->snap, err)))
+		return err_wrap(err, "%s", key);
+	if (!str_eq(i->snap.source, source))
+		return err_set(err, ERR_CORRUPT, "%s: holds a snapshot of source '%s'", key, i->snap.source);
+	memcpy(i->snapshot_digest, i->snap.digest, ID_LEN);
+	i->committed = true;
+	return 0;
+}
+
+/* An expiry counts when a log signed it for this very attempt: a site must not hide a snapshot by an object of its own making. */
+static int read_expiry(struct store *st, const struct cfg *cfg, const char *source, const char *key, struct attempt_info *a, struct err *err)
+{
+	CLEAN(buf_release) struct buf b = BUF_INIT(SIGNED_MAX);
+	CLEAN(json_release) json_t *o = NULL;
+	unsigned char(*logs)[ED25519_PUB_LEN] = NULL;
+	const char *of_source, *of_attempt;
+	int rc = store_get(st, key, &b, err);
+	size_t n = rc ? 0 : cfg_log_keys(cfg, &logs);
+	if (!rc && !n)
+		rc = err_set(err, ERR_CORRUPT, "no log is known that could have signed it");
+	if (!rc)
+		rc = signed_read("expire", b.p, b.len, cfg->repo, (const unsigned char(*)[ED25519_PUB_LEN])logs, n, &o, NULL, err);
+	free(logs);
+	if (rc || json_get_str(o, "source", key, &of_source, err) || json_get_str(o, "attempt", key, &of_attempt, err))
+		return rc ? rc : err_rc(err);
+	if (!str_eq(of_source, source) || !str_eq(of_attempt, a->attempt))
+		return err_set(err, ERR_CORRUPT, "is the expiry of attempt %s of source '%s'", of_attempt, of_source);
+	a->expired = true;
+	return 0;
+}
+
+static int mark_expired(struct store *st, const struct cfg *cfg, const char *source, struct attempts *a, size_t *ret_bad, struct err *err)
+{
+	char prefix[STORE_KEY_MAX + 1];
+	CLEAN(store_keys_release) struct store_keys x = {0};
+	int rc = store_list_all(st, key_fmt(prefix, "x/%s/", source), &x, err);
+	if (rc)
+		return rc;
+	size_t skip = strlen(prefix);
+	for (size_t k = 0, i = 0; k < x.n && i < a->n;) { /* both sorted */
+		int c = strcmp(x.key[k] + skip, a->a[i].attempt);
+		struct err why = ERR_INIT;
+		if (!c && read_expiry(st, cfg, source, x.key[k], &a->a[i], &why)) {
+			log_msg(LOG_WARN, "%s: %s: %s", st->name, x.key[k], why.msg);
+			++*ret_bad;
+		}
+		if (c <= 0)
+			k++;
+		if (c >= 0)
+			i++;
+	}
+	return 0;
+}
+
+int attempts_load(struct store *st, const struct cfg *cfg, const char *source, struct attempts *ret, size_t *ret_bad, struct err *err)
+{
+	char prefix[STORE_KEY_MAX + 1];
+	size_t cap = 0;
+	*ret = (struct attempts){0};
+	*ret_bad = 0;
+	CLEAN(store_keys_release) struct store_keys k = {0};
+	int rc = store_list_all(st, key_fmt(prefix, "w/%s/", source), &k, err);
+	if (rc)
+		return rc;
+	size_t skip = strlen(prefix);
+	for (size_t n = 0; n < k.n; n++) {
+		char name[NAME16] = "";
+		const char *rest = k.key[n] + skip;
+		if (strlen(rest) <= 17 || rest[16] != '/')
+			continue;
+		memcpy(name, rest, 16);
+		if (!format_name16_ok(name))
+			continue;
+		struct attempt_info *i = attempts_get(ret, &cap, name);
+		if (!str_eq(rest + 17, "fate"))
+			continue;
+		struct err why = ERR_INIT;
+		rc = load_fate(st, cfg, source, i, &why);
+		if (rc && why.code != ERR_FORMAT && why.code != ERR_CORRUPT && why.code != ERR_MISSING) {
+			*err = why;
+			return rc;
+		}
+		if (rc) {
+			log_msg(LOG_WARN, "%s: %s", st->name, why.msg);
+			++*ret_bad;
+		}
+	}
+	return mark_expired(st, cfg, source, ret, ret_bad, err);
+}
+
+/* The fates from `attempt` back to a full list, newest first. */
+static int fate_chain(struct store *st, const char *source, const char *attempt, struct fate chain[CHAIN_MAX + 1], unsigned *ret_n, struct err *err)
+{
+	char key[STORE_KEY_MAX + 1], name[NAME16];
+	memcpy(name, attempt, NAME16);
+	for (;;) {
+		if (*ret_n > CHAIN_MAX)
+			return err_set(err, ERR_FORMAT, "attempt %s: more than %d relative pack lists in a row", attempt, CHAIN_MAX);
+		CLEAN(buf_release) struct buf b = BUF_INIT(FATE_MAX);
+		int rc = store_get(st, key_attempt(key, source, name, "fate"), &b, err);
+		if (rc)
+			return rc;
+		struct fate *f = &chain[*ret_n];
+		if ((rc = fate_decode(b.p, b.len, f, err)))
+			return err_wrap(err, "%s", key);
+		++*ret_n;
+		if (!f->committed)
+			return err_set(err, ERR_CORRUPT, "%s: a dead attempt has no pack list", key);
+		if (!f->base[0])
+			return 0;
+		memcpy(name, f->base, NAME16);
+	}
+}
+
+static int claimed_packs(const struct fate *f, unsigned char digest[ID_LEN], struct err *err)
+{
+	/* signature was or will be checked by whoever decodes the snapshot; here only the list's own digest is needed */
+	const char *nl = memchr(f->snapshot.p, '\n', f->snapshot.len);
+	const char *end = nl ? memchr(nl + 1, '\n', f->snapshot.len - (size_t)(nl + 1 - (const char *)f->snapshot.p)) : NULL;
+	if (!end)
+		return err_set(err, ERR_FORMAT, "fate holds no snapshot");
+	CLEAN(json_release) json_t *o = NULL;
+	int rc = json_parse(nl + 1, (size_t)(end - nl - 1), SIGNED_MAX, "snapshot", &o, err);
+	return rc ? rc : json_get_hex(o, "packs", "snapshot", digest, ID_LEN, err);
+}
+
+int attempt_packs(struct store *st, const char *source, const char *attempt, struct pack_list *ret, unsigned *ret_depth, struct err *err)
+{
+	struct fate *chain = xcalloc(CHAIN_MAX + 1, sizeof *chain);
+	unsigned n = 0;
+	*ret = (struct pack_list){0};
+	int rc = fate_chain(st, source, attempt, chain, &n, err);
+	if (!rc) {
+		*ret = chain[n - 1].list;
+		chain[n - 1].list = (struct pack_list){0};
+	}
+	for (unsigned i = n; !rc && i-- > 1;) {
+		struct pack_list next = {0};
+		rc = fate_resolve(&chain[i - 1], ret, &next, err);
+		pack_list_release(ret);
+		*ret = next;
+	}
+	unsigned char want[ID_LEN], have[ID_LEN];
+	if (!rc)
+		rc = claimed_packs(&chain[0], want, err);
+	if (!rc) {
+		pack_list_digest(ret, have);
+		if (memcmp(want, have, ID_LEN))
+			rc = err_set(err, ERR_CORRUPT, "attempt %s: pack list is not the one its snapshot signed", attempt);
+	}
+	if (ret_depth)
+		*ret_depth = n ? n - 1 : 0;
+	for (unsigned i = 0; i <= CHAIN_MAX; i++)
+		fate_release(&chain[i]);
+	free(chain);
+	if (rc)
+		pack_list_release(ret);
+	return rc;
+}
+
+int cfg_load(struct store *st, const unsigned char root_pub[ED25519_PUB_LEN], const unsigned char *repo, struct cfg *ret, struct err *err)
+{
+	char key[STORE_KEY_MAX + 1];
+	struct cfg cur = {0};
+	for (uint64_t n = 0;; n++) {
+		CLEAN(buf_release) struct buf b = BUF_INIT(SIGNED_MAX);
+		struct err why = ERR_INIT;
+		struct cfg next = {0};
+		int rc = store_get(st, key_fmt(key, "cfg/%llu", (unsigned long long)n), &b, &why);
+		if (rc == -ERR_MISSING && n) {
+			*ret = cur;
+			return 0;
+		}
+		if (rc == -ERR_MISSING) {
+			err_set(err, ERR_MISSING, "%s: no repository here", st->name);
+			return err_hint(err, "run 'holdfast init' with this plan");
+		}
+		if (!rc)
+			rc = cfg_decode(b.p, b.len, n ? cur.repo : repo, n ? (const unsigned char(*)[ED25519_PUB_LEN])cur.root : (const unsigned char(*)[ED25519_PUB_LEN])root_pub,
+				n ? cur.n_root : 1, &next, &why);
+		if (!rc && next.n != n)
+			rc = err_set(&why, ERR_CORRUPT, "claims to be configuration %llu", (unsigned long long)next.n);
+		cfg_release(&cur);
+		if (rc) {
+			cfg_release(&next);
+			if (err)
+				*err = why;
+			return err_wrap(err, "%s: %s", st->name, key);
+		}
+		cur = next;
+	}
+}

@@ -1,0 +1,458 @@
+/* What stands beside packs: expiries, fates, intents, copies of snapshots, receipts, keys, and the chain they make. */
+#include "verify/check_internal.h"
+
+#include <stdio.h>
+#include <string.h>
+#include "base/str.h"
+#include "repo/fields.h"
+
+/* A small object. 1: fetched, 0: damage was told, else the error. */
+static int fetch(struct check *c, const char *key, struct buf *out, struct err *err)
+{
+	struct err why = ERR_INIT;
+	int rc = check_cancelled(c->o, err);
+
+	if (rc)
+		return rc;
+	buf_clear(out);
+	rc = store_get(c->st, key, out, &why);
+	if (!rc)
+		return 1;
+	if (!check_is_damage(why.code)) {
+		*err = why;
+		return rc;
+	}
+	check_find(c, why.code == ERR_MISSING ? FIND_MISSING : FIND_CORRUPT, key, NULL, 0, "%s", why.msg);
+	return 0;
+}
+
+static void tell_bad(struct check *c, const char *key, const struct err *why)
+{
+	check_find(c, FIND_CORRUPT, key, NULL, 0, "%s", why->msg);
+}
+
+/* Calls fn for each key below a prefix with its bytes. */
+static int each_object(struct check *c, const char *letter,
+        void (*fn)(struct check *c, const char *key, const char *rest, const struct buf *b), struct err *err)
+{
+	char prefix[STORE_KEY_MAX + 1];
+	CLEAN(store_keys_release) struct store_keys k = {0};
+	CLEAN(buf_release) struct buf b = BUF_INIT(SIGNED_MAX);
+	int rc = store_list_all(c->st, key_fmt(prefix, "%s/%s/", letter, c->source), &k, err);
+
+	for (size_t i = 0; i < k.n && rc >= 0; i++) {
+		rc = fetch(c, k.key[i], &b, err);
+		if (rc == 1)
+			fn(c, k.key[i], k.key[i] + strlen(prefix), &b);
+	}
+	return MIN(rc, 0);
+}
+
+static struct attempt_info *find_attempt(struct check *c, const char *name)
+{
+	for (size_t lo = 0, hi = c->all.n; lo < hi;) {
+		size_t mid = (lo + hi) / 2;
+		int order = strcmp(c->all.a[mid].attempt, name);
+
+		if (!order)
+			return &c->all.a[mid];
+		if (order < 0)
+			lo = mid + 1;
+		else
+			hi = mid;
+	}
+	return NULL;
+}
+
+/* --- expiries --- */
+
+static int read_record(struct check *c, const char *type, const struct buf *b, json_t **ret, struct err *err)
+{
+	CLEAN(free_ptr) unsigned char(*logs)[ED25519_PUB_LEN] = NULL;
+	size_t n = cfg_log_keys(c->cfg, &logs);
+
+	if (!n)
+		return err_set(err, ERR_CORRUPT, "the configuration names no log that may sign it");
+	return signed_read(
+	        type, b->p, b->len, c->cfg->repo, (const unsigned char(*)[ED25519_PUB_LEN])logs, n, ret, NULL, err);
+}
+
+static void take_expiry(struct check *c, const char *key, const char *rest, const struct buf *b)
+{
+	struct err why = ERR_INIT;
+	CLEAN(json_release) json_t *o = NULL;
+	char source[SOURCE_MAX + 1], attempt[NAME16];
+	unsigned char digest[ID_LEN];
+	bool has;
+
+	if (read_record(c, "expire", b, &o, &why) || fields_id(o, "source", "expire", source, &why) ||
+	        fields_name16(o, "attempt", "expire", attempt, &why) ||
+	        fields_hex_or_null(o, "snapshot", "expire", &has, digest, ID_LEN, &why)) {
+		tell_bad(c, key, &why);
+		return;
+	}
+	if (!str_eq(source, c->source) || !str_eq(attempt, rest)) {
+		check_find(c, FIND_CORRUPT, key, NULL, 0, "is about attempt %s of source '%s'", attempt, source);
+		return;
+	}
+	struct attempt_info *a = find_attempt(c, attempt);
+
+	if (a)
+		a->expired = true;
+	if (has)
+		idmap_set(&c->explained, digest, 1);
+}
+
+int check_expiries(struct check *c, struct err *err)
+{
+	/* a name alone proves nothing: an expiry counts when its signature holds */
+	for (size_t i = 0; i < c->all.n; i++)
+		c->all.a[i].expired = false;
+	return each_object(c, "x", take_expiry, err);
+}
+
+/* --- attempts --- */
+
+static int check_open(struct check *c, const struct attempt_info *a, struct err *err)
+{
+	CLEAN(buf_release) struct buf b = BUF_INIT(SIGNED_MAX);
+	struct attempt_open open = {0};
+	struct err why = ERR_INIT;
+	struct store_stat st;
+	char key[STORE_KEY_MAX + 1];
+
+	key_attempt(key, c->source, a->attempt, "open");
+	/* one that was never declared here may be dead all the same: its host made sure of it */
+	if (a->decided && !a->committed && store_stat(c->st, key, &st, &why) == -ERR_MISSING)
+		return 0;
+	int rc = fetch(c, key, &b, err);
+
+	if (rc != 1)
+		return rc;
+	if (attempt_open_decode(c->cfg, b.p, b.len, &open, &why))
+		tell_bad(c, key, &why);
+	else if (!str_eq(open.source, c->source) || !str_eq(open.attempt, a->attempt))
+		check_find(c, FIND_CORRUPT, key, NULL, 0, "is the intent of attempt %s of source '%s'", open.attempt,
+		        open.source);
+	attempt_open_release(&open);
+	return 0;
+}
+
+/* A fate that was not taken for a commit: it must be missing or dead. */
+static int check_fate(struct check *c, const struct attempt_info *a, struct err *err)
+{
+	CLEAN(buf_release) struct buf b = BUF_INIT(FATE_MAX);
+	CLEAN(fate_release) struct fate f = {0};
+	struct snapshot s = {0};
+	struct err why = ERR_INIT;
+	char key[STORE_KEY_MAX + 1];
+	int rc = store_get(c->st, key_attempt(key, c->source, a->attempt, "fate"), &b, &why);
+
+	if (rc == -ERR_MISSING)
+		return 0;
+	if (rc && !check_is_damage(why.code)) {
+		*err = why;
+		return rc;
+	}
+	if (!rc)
+		rc = fate_decode(b.p, b.len, &f, &why);
+	if (!rc && f.committed)
+		rc = snapshot_decode(c->cfg, f.snapshot.p, f.snapshot.len, &s, &why);
+	if (rc)
+		tell_bad(c, key, &why);
+	else if (f.committed && !str_eq(s.source, c->source))
+		check_find(c, FIND_CORRUPT, key, &s.seq, 1, "holds a snapshot of source '%s'", s.source);
+	snapshot_release(&s);
+	return 0;
+}
+
+static int check_attempts(struct check *c, struct err *err)
+{
+	int rc = 0;
+
+	for (size_t i = 0; i < c->all.n && !rc; i++) {
+		rc = check_open(c, &c->all.a[i], err);
+		if (!rc && !c->all.a[i].committed)
+			rc = check_fate(c, &c->all.a[i], err);
+	}
+	return rc;
+}
+
+/* --- copies and receipts --- */
+
+static const struct attempt_info *by_digest(const struct check *c, const unsigned char digest[ID_LEN])
+{
+	uint32_t no = idmap_get(&c->by_digest, digest);
+
+	return no ? &c->all.a[no - 1] : NULL;
+}
+
+/* A committed snapshot of this place in the chain. */
+static const struct attempt_info *by_place(const struct check *c, const char *lineage, uint64_t seq)
+{
+	for (size_t i = 0; i < c->all.n; i++)
+		if (c->all.a[i].committed && c->all.a[i].snap.seq == seq && str_eq(c->all.a[i].snap.lineage, lineage))
+			return &c->all.a[i];
+	return NULL;
+}
+
+/* No fate here holds these bytes: are they a snapshot all the same? */
+static void take_lone_copy(struct check *c, const char *key, const struct buf *b)
+{
+	struct err why = ERR_INIT;
+	struct snapshot s = {0};
+	char want[STORE_KEY_MAX + 1];
+
+	if (snapshot_decode(c->cfg, b->p, b->len, &s, &why)) {
+		tell_bad(c, key, &why);
+	} else if (!str_eq(s.source, c->source) || !str_eq(key, key_snapshot(want, 's', c->source, s.lineage, s.seq))) {
+		check_find(c, FIND_CORRUPT, key, &s.seq, 1, "is a copy of snapshot %llu of lineage %s of source '%s'",
+		        (unsigned long long)s.seq, s.lineage, s.source);
+	} else if (by_place(c, s.lineage, s.seq)) {
+		check_find(c, FIND_FORK, key, &s.seq, 1, "another snapshot is committed as number %llu of lineage %s",
+		        (unsigned long long)s.seq, s.lineage);
+	} else {
+		c->ret->snapshots++;
+		c->ret->snapshots_broken++;
+		check_find(c, FIND_BROKEN, key, &s.seq, 1, "no fate here commits this snapshot");
+	}
+	snapshot_release(&s);
+}
+
+static void take_copy(struct check *c, const char *key, const char *rest, const struct buf *b)
+{
+	unsigned char digest[ID_LEN];
+	char want[STORE_KEY_MAX + 1];
+
+	(void)rest;
+	sha256_of(b->p, b->len, digest);
+	const struct attempt_info *a = by_digest(c, digest);
+
+	if (!a)
+		take_lone_copy(c, key, b);
+	else if (!str_eq(key, key_snapshot(want, 's', c->source, a->snap.lineage, a->snap.seq)))
+		check_find(c, FIND_CORRUPT, key, &a->snap.seq, 1, "is a copy of what belongs to %s", want);
+}
+
+static int check_copies(struct check *c, struct err *err)
+{
+	char key[STORE_KEY_MAX + 1];
+	CLEAN(store_keys_release) struct store_keys k = {0};
+	int rc = each_object(c, "s", take_copy, err);
+
+	if (!rc)
+		rc = store_list_all(c->st, key_fmt(key, "s/%s/", c->source), &k, err);
+	for (size_t i = 0; i < c->n_snaps && !rc; i++) {
+		const struct snapshot *s = &c->snap[i].a->snap;
+		const char *want = key_snapshot(key, 's', c->source, s->lineage, s->seq);
+		size_t at = 0;
+
+		if (c->snap[i].leader != i)
+			continue;
+		for (size_t lo = 0, hi = k.n; lo < hi; at = lo) { /* lower bound */
+			size_t mid = (lo + hi) / 2;
+
+			if (strcmp(k.key[mid], want) < 0)
+				lo = mid + 1;
+			else
+				hi = mid;
+		}
+		if (at >= k.n || !str_eq(k.key[at], want))
+			check_find(c, FIND_MISSING, want, &s->seq, 1, "the copy of a committed snapshot is not there");
+	}
+	return rc;
+}
+
+static void take_receipt(struct check *c, const char *key, const char *rest, const struct buf *b)
+{
+	struct err why = ERR_INIT;
+	CLEAN(json_release) json_t *o = NULL;
+	char lineage[NAME16], want[STORE_KEY_MAX + 1];
+	unsigned char digest[ID_LEN];
+	uint64_t seq;
+
+	(void)rest;
+	if (read_record(c, "receipt", b, &o, &why) || fields_name16(o, "lineage", "receipt", lineage, &why) ||
+	        fields_u64(o, "seq", "receipt", FIELDS_INT_MAX, &seq, &why) ||
+	        json_get_hex(o, "snapshot", "receipt", digest, ID_LEN, &why)) {
+		tell_bad(c, key, &why);
+		return;
+	}
+	const struct attempt_info *a = by_place(c, lineage, seq);
+
+	if (!str_eq(key, key_snapshot(want, 'r', c->source, lineage, seq)))
+		check_find(c, FIND_CORRUPT, key, &seq, 1, "is the receipt of %s", want);
+	else if (a && memcmp(a->snapshot_digest, digest, ID_LEN) != 0)
+		check_find(
+		        c, FIND_FORK, key, &seq, 1, "the receipt is for another snapshot than the one committed here");
+}
+
+/* --- the chain --- */
+
+static int chain_cmp(const void *pa, const void *pb)
+{
+	const struct attempt_info *a = *(struct attempt_info *const *)pa, *b = *(struct attempt_info *const *)pb;
+	int order = strcmp(a->snap.lineage, b->snap.lineage);
+
+	if (!order && a->snap.seq != b->snap.seq)
+		order = a->snap.seq < b->snap.seq ? -1 : 1;
+	return order ? order : memcmp(a->snapshot_digest, b->snapshot_digest, ID_LEN);
+}
+
+/* before: the one that stands before it in its lineage here, or NULL. */
+static void check_link(struct check *c, const struct attempt_info *a, const struct attempt_info *before)
+{
+	const struct snapshot *s = &a->snap;
+	const struct attempt_info *named = s->has_previous ? by_digest(c, s->previous) : NULL;
+	char key[STORE_KEY_MAX + 1];
+
+	key_attempt(key, c->source, a->attempt, "fate");
+	if (before && before->snap.seq == s->seq)
+		check_find(c, FIND_FORK, key, &s->seq, 1, "another snapshot is committed as number %llu of lineage %s",
+		        (unsigned long long)s->seq, s->lineage);
+	else if (before && !s->has_previous)
+		check_find(c, FIND_CORRUPT, key, &s->seq, 1,
+		        "names no snapshot before it, but number %llu is of the same lineage",
+		        (unsigned long long)before->snap.seq);
+	else if (named && (!str_eq(named->snap.lineage, s->lineage) || named->snap.seq >= s->seq))
+		check_find(c, FIND_CORRUPT, key, &s->seq, 1,
+		        "the snapshot before it is said to be number %llu of lineage %s",
+		        (unsigned long long)named->snap.seq, named->snap.lineage);
+	else if (s->has_previous && !named && s->previous_committed && !idmap_get(&c->explained, s->previous))
+		check_find(c, FIND_BEHIND, key, &s->seq, 1, "the snapshot before it was committed and is not here");
+}
+
+static void check_chain(struct check *c)
+{
+	CLEAN(free_ptr) const struct attempt_info **at = xcalloc(c->all.n + 1, sizeof *at);
+	const struct attempt_info *before = NULL;
+	size_t n = 0;
+
+	for (size_t i = 0; i < c->all.n; i++)
+		if (c->all.a[i].committed)
+			at[n++] = &c->all.a[i];
+	if (n)
+		qsort(at, n, sizeof *at, chain_cmp);
+	for (size_t i = 0; i < n; i++) {
+		if (before && !memcmp(before->snapshot_digest, at[i]->snapshot_digest, ID_LEN))
+			continue; /* the same in another attempt */
+		if (before && !str_eq(before->snap.lineage, at[i]->snap.lineage))
+			before = NULL;
+		check_link(c, at[i], before);
+		before = at[i];
+	}
+}
+
+/* --- keys --- */
+
+static bool key_is_there(const struct store_keys *k, size_t skip, uint32_t epoch)
+{
+	for (size_t i = 0; i < k->n; i++) {
+		char *end;
+		unsigned long n = strtoul(k->key[i] + skip, &end, 10);
+
+		if (n == epoch && (!*end || *end == '.'))
+			return true;
+	}
+	return false;
+}
+
+/* Without the sealed keys of its epoch nobody can open a snapshot. */
+static int check_keys(struct check *c, struct err *err)
+{
+	char prefix[STORE_KEY_MAX + 1], key[STORE_KEY_MAX + 32];
+	CLEAN(store_keys_release) struct store_keys k = {0};
+	int rc = store_list_all(c->st, key_fmt(prefix, "k/%s/", c->source), &k, err);
+	uint32_t told = 0;
+
+	for (size_t i = 0; i < c->n_snaps && !rc; i++) {
+		const struct snapshot *s = &c->snap[i].a->snap;
+
+		if (c->snap[i].leader != i || key_is_there(&k, strlen(prefix), s->epoch))
+			continue;
+		c->snap[i].broken = true;
+		snprintf(key, sizeof key, "%s%u", prefix, s->epoch);
+		if (told != s->epoch)
+			check_find(c, FIND_MISSING, key, &s->seq, 1,
+			        "the sealed keys of snapshots from number %llu on are not there",
+			        (unsigned long long)s->seq);
+		told = s->epoch;
+	}
+	return rc;
+}
+
+int check_objects(struct check *c, struct err *err)
+{
+	int rc;
+
+	for (size_t i = c->all.n; i-- > 0;)
+		if (c->all.a[i].committed)
+			idmap_set(&c->by_digest, c->all.a[i].snapshot_digest, (uint32_t)i + 1);
+	if ((rc = check_attempts(c, err)) || (rc = check_copies(c, err)) ||
+	        (rc = each_object(c, "r", take_receipt, err)))
+		return rc;
+	check_chain(c);
+	return check_keys(c, err);
+}
+
+/* --- digests --- */
+
+struct digest_sink {
+	struct sha256 *h;
+	const struct check_opts *o;
+	uint64_t n;
+};
+
+static int digest_write(void *arg, const void *p, size_t n, struct err *err)
+{
+	struct digest_sink *d = arg;
+
+	sha256_update(d->h, p, n);
+	d->n += n;
+	return check_cancelled(d->o, err);
+}
+
+int check_digest_of(struct check *c, const char *key, struct sha256 *h, unsigned char digest[ID_LEN],
+        uint64_t *ret_bytes, struct err *err)
+{
+	struct digest_sink d = {.h = h, .o = c->o};
+	struct store_sink sink = {digest_write, &d};
+
+	sha256_reset(h);
+	int rc = store_get_sink(c->st, key, (struct store_range){0}, &sink, err);
+
+	*ret_bytes = d.n;
+	if (!rc)
+		sha256_final(h, digest);
+	return rc;
+}
+
+int check_index_names(struct check *c, struct err *err)
+{
+	char prefix[STORE_KEY_MAX + 1];
+	CLEAN(store_keys_release) struct store_keys k = {0};
+	CLEAN(sha256_free_ptr) struct sha256 *h = sha256_new();
+	int rc = store_list_all(c->st, key_fmt(prefix, "i/%s/m.", c->source), &k, err);
+
+	for (size_t i = 0; i < k.n && !rc; i++) {
+		unsigned char want[ID_LEN], have[ID_LEN];
+		struct err why = ERR_INIT;
+		uint64_t n;
+
+		if (!hex_decode(want, ID_LEN, k.key[i] + strlen(prefix))) {
+			check_find(c, FIND_CORRUPT, k.key[i], NULL, 0, "is not named by a digest");
+			continue;
+		}
+		rc = check_digest_of(c, k.key[i], h, have, &n, &why);
+		if (rc && !check_is_damage(why.code)) {
+			*err = why;
+			return rc;
+		}
+		if (rc && why.code != ERR_MISSING)
+			tell_bad(c, k.key[i], &why);
+		else if (!rc && memcmp(want, have, ID_LEN) != 0)
+			check_find(c, FIND_CORRUPT, k.key[i], NULL, 0, "its bytes are not those its name says");
+		rc = 0;
+	}
+	return rc;
+}
