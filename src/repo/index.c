@@ -507,3 +507,18 @@ uint32_t index_pack_find(const struct index *ix, const unsigned char digest[ID_L
 
 	return slot && *slot ? *slot - 1 : UINT32_MAX;
 }
+
+void index_plain_sums(const struct index *ix, uint64_t *sum)
+{
+	for (size_t k = 0; k < ix->n_seg; k++) {
+		const struct segment *s = &ix->seg[k];
+
+		for (uint32_t i = 0; i < s->entries && !s->hidden; i++) {
+			struct index_entry e;
+
+			index_get_entry(segment_id(s, i), &e);
+			if (e.pack < s->packs)
+				sum[s->first_pack + e.pack] += e.plain_len;
+		}
+	}
+}

@@ -65,5 +65,7 @@ uint32_t index_pack_find(const struct index *ix, const unsigned char digest[ID_L
 /* All segments as one merge, appended to out, for a cache file or m.<sha256>: names it replaces are written into it. ERR_CORRUPT when a mapped segment is out of order. */
 int index_merge(const struct index *ix, struct buf *out, struct err *err) HF_NODISCARD;
 size_t index_segments(const struct index *ix);
+/* Add the plain lengths of all entries to sum[number of their pack]; index_packs() of them, the caller's. */
+void index_plain_sums(const struct index *ix, uint64_t *sum);
 
 #endif

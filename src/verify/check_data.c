@@ -237,6 +237,19 @@ static void take_segment(struct data *d, const char *key, const char *name, cons
 }
 
 /* The site's index objects, judged one by one; the reader's own may be older or from a cache. */
+/* What opening each pack will cost: the bytes that come out of it. */
+static void set_costs(struct data *d)
+{
+	CLEAN(free_ptr) uint64_t *sum = xcalloc((size_t)index_packs(d->index) + 1, sizeof *sum);
+
+	index_plain_sums(d->index, sum);
+	for (size_t i = 0; i < d->c.n_packs; i++) {
+		uint32_t no = index_pack_find(d->index, d->c.pack[i].digest);
+		if (no != UINT32_MAX)
+			d->c.pack[i].cost += sum[no];
+	}
+}
+
 static int load_index(void *arg, struct err *err)
 {
 	struct data *d = arg;
@@ -262,6 +275,8 @@ static int load_index(void *arg, struct err *err)
 			*err = why;
 		}
 	}
+	if (!rc)
+		set_costs(d);
 	return rc;
 }
 

@@ -19,6 +19,7 @@ struct check_pack { /* one key */
 	unsigned char digest[ID_LEN];
 	char attempt[NAME16];
 	uint64_t size;
+	uint64_t cost; /* work it will be, in bytes; the largest are begun first, so that no worker is left with one at the end */
 	enum check_pack_state state;
 	char *why;                     /* newly allocated */
 	uint32_t unindexed, misplaced; /* data: chunks that no index object describes, or otherwise than the footer */

@@ -36,7 +36,7 @@ int check_list_packs(struct check *c, struct err *err)
 			continue;
 		}
 		memcpy(p->attempt, rest, NAME16 - 1);
-		p->size = k.size[i];
+		p->size = p->cost = k.size[i];
 		c->n_packs++;
 	}
 	if (c->n_packs)
@@ -50,6 +50,7 @@ int check_list_packs(struct check *c, struct err *err)
 
 struct pool {
 	struct check *c;
+	struct check_pack **order; /* by cost, the largest first */
 	const struct check_ops *ops;
 	pthread_mutex_t mutex; /* of all below, and of progress */
 	size_t next;
@@ -65,7 +66,7 @@ static void *work(void *arg)
 
 	pthread_mutex_lock(&q->mutex);
 	while (!q->stop && q->next < q->c->n_packs) {
-		struct check_pack *p = &q->c->pack[q->next++];
+		struct check_pack *p = q->order[q->next++];
 		struct err why = ERR_INIT;
 		uint64_t bytes = 0;
 
@@ -102,11 +103,26 @@ static size_t worker_count(const struct check *c)
 	return MAX(MIN(MIN(n, c->n_packs), (size_t)WORKERS_MAX), (size_t)1);
 }
 
+static int cost_cmp(const void *a, const void *b)
+{
+	const struct check_pack *x = *(struct check_pack *const *)a, *y = *(struct check_pack *const *)b;
+
+	if (x->cost != y->cost)
+		return x->cost > y->cost ? -1 : 1;
+	return x < y ? -1 : x > y;
+}
+
 int check_run_packs(struct check *c, const struct check_ops *ops, struct err *err)
 {
-	struct pool q = {.c = c, .ops = ops};
+	CLEAN(free_ptr) struct check_pack **order = xcalloc(c->n_packs + 1, sizeof(struct check_pack *));
+	struct pool q = {.c = c, .ops = ops, .order = order};
 	pthread_t thread[WORKERS_MAX];
 	size_t n = worker_count(c), started = 0;
+
+	for (size_t i = 0; i < c->n_packs; i++)
+		order[i] = &c->pack[i];
+	if (c->n_packs)
+		qsort(order, c->n_packs, sizeof *order, cost_cmp);
 
 	pthread_mutex_init(&q.mutex, NULL);
 	while (started + 1 < n && !pthread_create(&thread[started], NULL, work, &q))
