@@ -1,4 +1,4 @@
-#!/usr/bin/python3
+#!/usr/bin/python3 -B
 """holdfast beside restic and borg: the same work on the same data in one run.
 
   bench.py        settings come from the environment
