@@ -58,6 +58,8 @@ int scan_poll(struct scan *s, struct err *err)
 int scan_note(struct scan *s, enum note_code code, const char *path, size_t n, struct err *err)
 {
 	s->facts->notes[code]++;
+	if (s->o.note)
+		s->o.note(s->o.arg, code, path, n);
 	return writer_note(s->w, code, path, n, err);
 }
 

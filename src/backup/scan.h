@@ -21,6 +21,7 @@ struct scan_opts {
 	uint32_t epoch;                /* keys the cache was made under */
 	atomic_bool *cancel;
 	void (*progress)(void *arg, uint64_t files, uint64_t bytes);
+	void (*note)(void *arg, enum note_code code, const char *path, size_t n); /* as notes are written; may be NULL */
 	void *arg;
 };
 struct scan;

@@ -239,11 +239,11 @@ static int child(struct walk *w, const char *name, struct err *err)
 static int walk_root(struct walk *w, const char *root, struct err *err)
 {
 	struct stat st;
-	if (lstat(root, &st))
-		return err_sys(err, ERR_IO, "source path '%s'", root);
 	w->root = root;
 	w->n_root = strlen(root + 1);
 	memcpy(w->path, root + 1, w->n_root + 1);
+	if (lstat(root, &st))
+		return note_errno(w, w->n_root, err);
 	int rc = emit(w, AT_FDCWD, root, w->n_root, &st, err);
 	while (!rc && w->depth) {
 		struct level *l = &w->level[w->depth - 1];

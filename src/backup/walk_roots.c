@@ -1,3 +1,4 @@
+#include <errno.h>
 #include "backup/walk.h"
 
 #include <string.h>
@@ -65,7 +66,8 @@ static size_t drop_nested(char **roots, size_t n)
 int walk_roots(const char *const *paths, char ***ret, size_t *ret_n, struct err *err)
 {
 	char **roots = NULL;
-	size_t n = 0, cap = 0;
+	size_t n = 0, cap = 0, missing = 0;
+	struct err first = ERR_INIT;
 	int rc = 0;
 	for (size_t i = 0; !rc && paths && paths[i]; i++) {
 		struct stat st;
@@ -76,8 +78,17 @@ int walk_roots(const char *const *paths, char ***ret, size_t *ret_n, struct err 
 		}
 		roots = xgrow(roots, n, &cap, sizeof(*roots));
 		roots[n++] = root;
-		if (strlen(root) > LIST_PATH_MAX || lstat(root, &st))
+		if (strlen(root) > LIST_PATH_MAX) {
+			errno = ENAMETOOLONG;
 			rc = err_sys(err, ERR_IO, "source path '%s'", paths[i]);
+		} else if (lstat(root, &st) && !missing++) {
+			err_sys(&first, ERR_IO, "source path '%s'", paths[i]);
+		}
+	}
+	if (!rc && n && missing == n) { /* one of several is noted by the walk; a source that is not there at all is no backup */
+		*err = first;
+		err->code = ERR_IO; /* of this machine: nothing is missing from a copy */
+		rc = err_rc(err);
 	}
 	if (rc) {
 		walk_roots_free(roots, n);

@@ -12,6 +12,7 @@
 #include "job/hooks.h"
 #include "backup/scan.h"
 
+#define TOLD_MAX 1000 /* skipped items in a result */
 #define FIXED_CUT (64u << 10) /* `cut: fixed`: pages change in place, so that small chunks keep a change small */
 
 struct source_run {
@@ -28,7 +29,8 @@ struct source_run {
 	struct snapshot_facts facts;
 	struct session_result committed;
 	bool is_committed;
-	uint64_t last_files, last_bytes;
+	struct result *result;
+	size_t n_told;
 };
 
 static void show(void *arg, uint64_t files, uint64_t bytes)
@@ -39,6 +41,17 @@ static void show(void *arg, uint64_t files, uint64_t bytes)
 		return;
 	writer_stats(s->writer, &st);
 	s->j->progress(s->j->arg, &(struct job_progress){.phase = "read", .subject = s->ps->name, .files = files, .bytes = bytes, .bytes_new = st.sealed});
+}
+
+/* The result names what was skipped; the signed snapshot counts and names all of it. */
+static void noted_one(void *arg, enum note_code code, const char *path, size_t n)
+{
+	struct source_run *s = arg;
+	if (code == NOTE_IGNORED || s->n_told++ >= TOLD_MAX)
+		return;
+	json_t *o = json_pack("{s:s, s:s}", "source", s->ps->name, "reason", note_name(code));
+	json_set_path(o, "path", path, n);
+	result_add(s->result, RESULT_SKIPPED, o);
 }
 
 static struct scan *make_scan(struct source_run *s, const char *cache)
@@ -56,6 +69,7 @@ static struct scan *make_scan(struct source_run *s, const char *cache)
 		.epoch = s->keys.epoch,
 		.cancel = s->j->cancel,
 		.progress = show,
+		.note = noted_one,
 		.arg = s,
 	};
 	o.has_cache_of = session_head_digest(s->session, o.cache_of);
@@ -336,7 +350,7 @@ static int run_sources(const struct job *j, const struct job_backup_opts *o, str
 		struct err err = ERR_INIT;
 		if (!wanted(o, j->plan->sources[i].name))
 			continue;
-		struct source_run s = {.j = j, .ps = &j->plan->sources[i], .cfg = cfg, .sites = sites, .run_id = run_id, .full_read = o->full_read};
+		struct source_run s = {.j = j, .ps = &j->plan->sources[i], .cfg = cfg, .sites = sites, .run_id = run_id, .full_read = o->full_read, .result = r};
 		rc = job_cancelled(j) ? err_set(&err, ERR_CANCELLED, "cancelled before source '%s'", s.ps->name) : one_source(&s, &err);
 		if (s.is_committed)
 			put_receipt(&s, &log_seed);

@@ -239,7 +239,7 @@ int reader_select(struct reader *r, const char *which, const struct reader_snaps
 		hits++;
 	}
 	if (!found) {
-		err_set(err, ERR_MISSING, "source '%s' has no snapshot '%s'", r->o.source, which);
+		err_set(err, ERR_USAGE, "source '%s' has no snapshot '%s'", r->o.source, which);
 		return err_hint(err, "'holdfast snapshots' lists them; name one by 'latest', its number or its id");
 	}
 	if (hits > 1 && !str_eq(which, "latest")) {

@@ -38,7 +38,8 @@ struct reader_snapshot {
 	char attempt[NAME16];
 };
 int reader_snapshots(struct reader *r, const struct reader_snapshot **ret, size_t *ret_n, struct err *err) HF_NODISCARD;
-/* "latest", a seq, or a digest prefix of at least 6 digits. ERR_FORK when two digests claim one (lineage, seq); ERR_MISSING. */
+/* "latest", a seq, or a digest prefix of at least 6 digits. ERR_FORK when two digests claim one (lineage, seq); ERR_USAGE
+ * when there is none. */
 int reader_select(struct reader *r, const char *which, const struct reader_snapshot **ret, struct err *err) HF_NODISCARD;
 const struct source_secrets *reader_secrets(const struct reader *r, uint32_t epoch);
 /* One chunk, now. */

@@ -199,8 +199,8 @@ START_TEST(snapshots_are_named_by_order_number_or_digest)
 	ck_assert_uint_eq(selected(hex), 1);
 	hex[5] = 0; /* five digits are no name, unless they are a number */
 	hex[0] = 'a';
-	ck_fails(reader_select(reader, hex, &s, &err), ERR_MISSING);
-	ck_fails(reader_select(reader, "4", &s, &err), ERR_MISSING);
+	ck_fails(reader_select(reader, hex, &s, &err), ERR_USAGE);
+	ck_fails(reader_select(reader, "4", &s, &err), ERR_USAGE);
 }
 END_TEST
 

@@ -737,13 +737,19 @@ START_TEST(a_stopped_run_says_so)
 }
 END_TEST
 
-START_TEST(a_missing_path_is_an_error_that_names_it)
+START_TEST(a_missing_path_beside_others_is_noted_and_alone_an_error)
 {
-	const char *paths[] = {tree, "/nonexistent/place", NULL};
+	const char *both[] = {tree, "/nonexistent/place", NULL}, *alone[] = {"/nonexistent/place", NULL};
 	struct snapshot_facts facts = {0};
-	struct scan *s = scan_new(&(struct scan_opts){.paths = paths, .cache_dir = cache});
+	struct scan *s = scan_new(&(struct scan_opts){.paths = both, .cache_dir = cache});
 	struct writer *w = kept_new(NULL, 0, 0, s, scan_cut);
-	ck_assert_int_eq(scan_paths(s, w, &facts, &err), -ERR_MISSING);
+	ck_assert_int_eq(scan_paths(s, w, &facts, &err), 0);
+	ck_assert_uint_eq(facts.notes[NOTE_VANISHED], 1);
+	scan_free(s);
+	kept_free(w);
+	s = scan_new(&(struct scan_opts){.paths = alone, .cache_dir = cache});
+	w = kept_new(NULL, 0, 0, s, scan_cut);
+	ck_assert_int_eq(scan_paths(s, w, &facts, &err), -ERR_IO);
 	ck_assert_ptr_nonnull(strstr(err.msg, "/nonexistent/place"));
 	scan_free(s);
 	kept_free(w);
@@ -768,7 +774,7 @@ static Suite *suite(void)
 	tcase_add_test(t, the_streams_hold_the_tree);
 	tcase_add_test(t, a_command_s_output_is_one_entry);
 	tcase_add_test(t, a_stopped_run_says_so);
-	tcase_add_test(t, a_missing_path_is_an_error_that_names_it);
+	tcase_add_test(t, a_missing_path_beside_others_is_noted_and_alone_an_error);
 	suite_add_tcase(s, t);
 	return s;
 }
