@@ -7,11 +7,11 @@ B := build/$(VARIANT)
 Q := $(if $(V),,@)
 
 # Debian 12 packages: to build and run the demo, and on top of them to run the tests
-DEPS := gcc libc6-dev pkg-config libarchive-dev libzstd-dev libssl-dev libjansson-dev libfyaml-dev libsqlite3-dev libacl1-dev openssl sqlite3 tzdata ca-certificates
-CHECK_DEPS := check git python3 python3-jsonschema python3-cryptography attr acl rsync strace openssh-client mandoc prometheus clang-format shellcheck
+DEPS := gcc libc6-dev pkg-config libarchive-dev libzstd-dev libssl-dev libjansson-dev libfyaml-dev libacl1-dev openssl sqlite3 tzdata ca-certificates
+CHECK_DEPS := check git python3 python3-jsonschema python3-cryptography attr acl rsync strace openssh-client procps mandoc prometheus shellcheck
 BENCH_DEPS := restic borgbackup time zstd python3
 
-PKGS := libarchive libzstd libcrypto jansson libfyaml sqlite3 libacl
+PKGS := libarchive libzstd libcrypto jansson libfyaml libacl
 WARN := -Wall -Wextra -Wshadow -Wconversion -Wvla -Wundef -Wformat=2 -Wstrict-prototypes -Wmissing-prototypes -Wwrite-strings $(if $(CI),-Werror)
 OPT := $(if $(SAN),-O1 -g -fno-omit-frame-pointer -fsanitize=$(SAN) $(if $(findstring thread,$(SAN)),,-fno-sanitize-recover=all),$(if $(DEBUG),-O0 -g,-O2 -g -D_FORTIFY_SOURCE=3 -fstack-protector-strong))
 CFLAGS_ALL := -std=gnu17 -D_GNU_SOURCE -D_FILE_OFFSET_BITS=64 -Isrc -fPIE -pthread $(OPT) $(WARN) $(shell pkg-config --cflags $(PKGS) 2>/dev/null) $(CFLAGS)
