@@ -111,7 +111,7 @@ assert_less() {
 assert_empty() {
 	[ ! -s "$1" ] && return
 	printf 'FAILED: %s:\n' "${2:-not empty}"
-	head -n 40 "$1"
+	head -n 10 "$1"
 	exit 1
 }
 
@@ -187,10 +187,12 @@ sums() {
 	(cd "$1" && find . -type f -print0 | sort -z | xargs -0 -r sha256sum)
 }
 
-# same_tree A B: everything rsync can see is equal: content, owners, times, modes, links, extended attributes, ACLs
+# same_tree A B [RSYNC OPTION...]: everything rsync sees is equal: content, owners, times, modes, links, extended attributes, ACLs
 same_tree() {
-	rsync -aHAXSn --checksum --delete --itemize-changes "$1/" "$2/" >"$T/rsync.out"
-	assert_empty "$T/rsync.out" "$1 and $2 differ"
+	same_a=$1 same_b=$2
+	shift 2
+	rsync -aHAXSn --checksum --delete --itemize-changes "$@" "$same_a/" "$same_b/" >"$T/rsync.out"
+	assert_empty "$T/rsync.out" "$same_a and $same_b differ"
 }
 
 [ -x "$HOLDFAST" ] || fail "no program at $HOLDFAST"
