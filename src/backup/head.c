@@ -1,6 +1,9 @@
 #include "backup/head.h"
 
 #include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 #include "base/fs.h"
@@ -128,16 +131,56 @@ static char *pending_path(const char *dir, const char *site)
 	return fs_join(d, site);
 }
 
+int pending_begin(const char *dir, struct err *err)
+{
+	CLEAN(free_ptr) char *now = fs_join(dir, "pending");
+	CLEAN(free_ptr) char *next = fs_join(dir, "pending.new");
+	int rc = fs_remove_tree(next, err);
+	if (!rc)
+		rc = fs_mkdirs(now, 0700, err);
+	return rc ? rc : fs_mkdirs(next, 0700, err);
+}
+
 int pending_save(const char *dir, const struct pending *p, struct err *err)
 {
-	CLEAN(free_ptr) char *d = fs_join(dir, "pending");
-	CLEAN(free_ptr) char *path = pending_path(dir, p->site);
+	CLEAN(free_ptr) char *next = fs_join(dir, "pending.new");
+	CLEAN(free_ptr) char *path = fs_join(next, p->site);
 	CLEAN(json_release) json_t *o = json_pack("{s:s, s:s, s:I, s:i}", "attempt", p->attempt, "lineage", p->lineage, "seq", (json_int_t)p->seq, "depth", (int)p->depth);
 	json_object_set_new(o, "digest", json_hex(p->digest, ID_LEN));
 	CLEAN(buf_release) struct buf b = BUF_INIT(FATE_MAX + HEAD_MAX);
-	if (json_canonical(o, &b, err) || buf_u8(&b, '\n', err) || buf_put(&b, p->fate.p, p->fate.len, err) || fs_mkdirs(d, 0700, err))
+	if (json_canonical(o, &b, err) || buf_u8(&b, '\n', err) || buf_put(&b, p->fate.p, p->fate.len, err))
 		return err_rc(err);
 	return fs_replace(path, b.p, b.len, 0600, err);
+}
+
+/* Entries of `from` that `to` has none of its own for. */
+static int carry_over(const char *from, const char *to, struct err *err)
+{
+	DIR *d = opendir(from);
+	int rc = d ? 0 : err_sys(err, ERR_IO, "cannot read %s", from);
+	for (const struct dirent *e; !rc && (e = readdir(d));) {
+		CLEAN(free_ptr) char *a = fs_join(from, e->d_name);
+		CLEAN(free_ptr) char *b = fs_join(to, e->d_name);
+		if (str_is_id(e->d_name) && link(a, b) && errno != EEXIST)
+			rc = err_sys(err, ERR_IO, "cannot keep %s", a);
+	}
+	if (d)
+		closedir(d);
+	return rc;
+}
+
+int pending_publish(const char *dir, struct err *err)
+{
+	CLEAN(free_ptr) char *now = fs_join(dir, "pending");
+	CLEAN(free_ptr) char *next = fs_join(dir, "pending.new");
+	int rc = carry_over(now, next, err);
+	if (!rc)
+		rc = fs_sync_dir(next, err);
+	if (!rc && renameat2(AT_FDCWD, next, AT_FDCWD, now, RENAME_EXCHANGE))
+		rc = err_sys(err, ERR_IO, "cannot exchange %s", now);
+	if (!rc)
+		rc = fs_sync_dir(dir, err);
+	return rc ? rc : fs_remove_tree(next, err);
 }
 
 static int pending_load(const char *path, const char *site, struct pending *p, struct err *err)

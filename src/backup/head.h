@@ -39,7 +39,11 @@ struct pending {
 	struct buf fate;
 };
 void pending_release(struct pending *p);
+/* The fates of one snapshot at all of its sites become pending together, or not at all: begin, save each, publish. Were they not, a crash
+ * could leave the snapshot decided at one site and buried at another. Older ones of sites that have no new one stay. */
+int pending_begin(const char *dir, struct err *err) HF_NODISCARD;
 int pending_save(const char *dir, const struct pending *p, struct err *err) HF_NODISCARD;
+int pending_publish(const char *dir, struct err *err) HF_NODISCARD;
 /* fn for each file that is whole; a broken one is removed (it was never acknowledged). fn returning true removes the file. */
 int pending_each(const char *dir, bool (*fn)(void *arg, struct pending *p), void *arg, struct err *err) HF_NODISCARD;
 void pending_remove(const char *dir, const char *site);

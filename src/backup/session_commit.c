@@ -120,11 +120,14 @@ int session_commit(struct session *s, const struct snapshot_facts *facts, const 
 	if ((rc = snapshot_encode(&snap, s->o.keys, &object, err)))
 		return rc;
 	struct pending *p = xcalloc(s->o.n_sites + 1, sizeof *p);
+	rc = pending_begin(s->dir, err);
 	for (size_t i = 0; i < s->o.n_sites && !rc; i++) {
 		buf_init(&p[i].fate, FATE_MAX);
 		if (s->o.site[i].state == SITE_ACTIVE)
 			rc = make_pending(s, i, &snap, &object, packs, &p[i], err);
 	}
+	if (!rc)
+		rc = pending_publish(s->dir, err);
 	if (!rc) {
 		head_advance(&s->head, s->lineage, s->seq, snap.digest);
 		rc = head_save(s->dir, &s->head, err);
