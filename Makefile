@@ -118,6 +118,13 @@ bench: deps ## compare with restic and borg: SCALE=0.05 for a look, REPS, CORPOR
 	$(Q)$(MAKE) --no-print-directory all
 	$(Q)HOLDFAST=$(CURDIR)/$(B)/holdfast tests/bench/bench.py
 
+bench-growth: $(B)/holdfast $(B)/bench/index ## measure how time and memory grow (docs/growth.md)
+	$(Q)tests/tools/install-packages.sh $(BENCH_DEPS)
+	$(Q)HOLDFAST=$(CURDIR)/$(B)/holdfast INDEX=$(CURDIR)/$(B)/bench/index tests/bench/growth.sh
+$(B)/bench/index: $(B)/tests/bench/index.o $(LIB)
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(LDFLAGS_ALL) -o $@ $^ $(LIBS)
+
 # --- documents ---
 docs: $(B)/holdfast ## write manual pages and completion scripts below build/
 	$(Q)mkdir -p $(B)/man $(B)/completion
@@ -145,5 +152,5 @@ clean: ## remove what was built
 -include $(wildcard $(B)/src/*/*.d $(B)/tests/*/*.d)
 
 FORCE:
-.PHONY: all deps check-deps demo check check-all build-tests build-threaded unit integration lint fuzz build-fuzzers bench docs docs-check install help clean FORCE
+.PHONY: all deps check-deps demo check check-all build-tests build-threaded unit integration lint fuzz build-fuzzers bench bench-growth docs docs-check install help clean FORCE
 .SECONDARY:
