@@ -154,6 +154,13 @@ static int read_other(struct scan *s, const struct walk_entry *e, bool link, str
 	return scan_note(s, rc == -ERR_MISSING ? NOTE_VANISHED : NOTE_UNREADABLE, e->path, e->n_path, err);
 }
 
+/* Can the record be made again from the keys alone? Attributes and ACLs are keywords of this vendor in the header; one in a name
+ * only costs a look at the disk. */
+static bool is_bare(const struct scan *s, const struct file_done *d)
+{
+	return !d->sparse && !S_ISLNK(d->st.st_mode) && !memmem(s->record.p, s->record.len, "SCHILY.", 7);
+}
+
 static int put_new(struct scan *s, const struct walk_entry *e, const struct file_done *d, bool link, struct err *err)
 {
 	struct cached c;
@@ -162,7 +169,8 @@ static int put_new(struct scan *s, const struct walk_entry *e, const struct file
 	fill_cached(&c, &d->st);
 	c.content_len = d->content_len;
 	c.flags = (c.mtime > INT64_MIN && c.mtime < before && c.ctime < before && !d->changed ? CACHED_SAME : 0) |
-	          (link ? CACHED_LINK : 0) | (d->large ? CACHED_LARGE : 0) | (d->sparse ? CACHED_SPARSE : 0);
+	          (link ? CACHED_LINK : 0) | (d->large ? CACHED_LARGE : 0) | (d->sparse ? CACHED_SPARSE : 0) |
+	          (is_bare(s, d) ? CACHED_BARE : 0);
 	int rc = entries_break(s, err);
 	if (!rc)
 		rc = writer_entry(s->w, s->record.p, s->record.len, d->content_len, e->path, e->n_path, err);

@@ -64,6 +64,17 @@ static int bare_record(
 	return pax_record(s->disk, &f, &s->entries.record, &len, err);
 }
 
+/* An entry whose keys are all there is to it: ctime is equal, so it has got no attributes since. */
+static int keys_record(struct scan *s, const struct cache_place *p, struct err *err)
+{
+	struct stat st;
+	uint64_t len;
+	to_stat(&p->e, &st);
+	struct pax_file f = {.path = p->path, .fd = -1, .st = &st, .hardlink = p->e.flags & CACHED_LINK ? p->link : NULL};
+	buf_clear(&s->entries.record);
+	return pax_record(s->disk, &f, &s->entries.record, &len, err);
+}
+
 /* From the keys, and what else the disk has. dir: -1 with errno when it cannot be reached. */
 static int disk_record(struct scan *s, const struct cache_place *p, int dir, const char *name, struct err *err)
 {
@@ -103,7 +114,7 @@ static int remake(struct scan *s, const struct cache_place *p, int dir, const ch
 {
 	struct err why = ERR_INIT;
 	bool left_out = false;
-	int rc = disk_record(s, p, dir, name, &why);
+	int rc = p->e.flags & CACHED_BARE ? keys_record(s, p, &why) : disk_record(s, p, dir, name, &why);
 	if (rc == -ERR_INTERNAL)
 		return err_set(err, why.code, "%s", why.msg);
 	rc = rc ? bare_record(s, p, &why, &left_out, err) : 0;
@@ -129,7 +140,7 @@ int entries_break(struct scan *s, struct err *err)
 		const char *name = NULL;
 		if (!p)
 			return err_set(err, ERR_IO, "the files cache cannot be read any more");
-		int dir = beneath_find(s->beneath, p->path, p->n_path, &name);
+		int dir = p->e.flags & CACHED_BARE ? -1 : beneath_find(s->beneath, p->path, p->n_path, &name);
 		int rc = remake(s, p, dir, name, err);
 		if (!rc)
 			rc = scan_poll(s, err);

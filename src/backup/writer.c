@@ -67,7 +67,7 @@ int writer_open(const struct writer_opts *o, struct writer **ret, struct err *er
 	w->coder = pack_coder_new(o->keys->repo, o->keys->source, &o->keys->s.id_key, w->o.level);
 	for (enum stream_id s = 0; s < STREAM_COUNT; s++) {
 		w->list[s] = list_builder_new(s, put_list, w);
-		chunker_init(&w->rec[s].cut, &w->gear, &CHUNK_SIZES_SMALL);
+		chunker_init(&w->rec[s].cut, &w->gear, &CHUNK_SIZES_RECORDS);
 	}
 	chunker_init(&w->cut, &w->gear, &CHUNK_SIZES_SMALL);
 	w->ring.retire = retire;
@@ -229,7 +229,7 @@ static int emit_records(struct writer *w, enum stream_id stream, struct err *err
 static void append(struct record_stream *r, const void *p, size_t n)
 {
 	if (r->len + n > r->cap) {
-		r->cap = MAX(r->len + n, MAX(2 * r->cap, 256u << 10));
+		r->cap = MAX(r->len + n, MAX(2 * r->cap, 128u << 10));
 		r->p = xrealloc(r->p, r->cap);
 	}
 	memcpy(r->p + r->len, p, n);

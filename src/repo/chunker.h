@@ -7,7 +7,8 @@
 struct chunk_sizes {
 	uint32_t min, mean, max; /* min == max: fixed cutting */
 };
-extern const struct chunk_sizes CHUNK_SIZES_SMALL, CHUNK_SIZES_LARGE;
+/* Stretches of small files; entries and notes; large files. */
+extern const struct chunk_sizes CHUNK_SIZES_SMALL, CHUNK_SIZES_RECORDS, CHUNK_SIZES_LARGE;
 #define LARGE_FILE (512u << 10)
 
 struct gear {

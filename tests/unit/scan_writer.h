@@ -47,7 +47,7 @@ static struct writer *kept_new(const struct writer *before, unsigned refuse, siz
 	gear_init(&w->gear, &k);
 	secret_release(&k);
 	for (int i = 0; i < STREAM_COUNT; i++)
-		chunker_init(&w->s[i].cutter, &w->gear, &CHUNK_SIZES_SMALL);
+		chunker_init(&w->s[i].cutter, &w->gear, i == STREAM_CONTENT ? &CHUNK_SIZES_SMALL : &CHUNK_SIZES_RECORDS);
 	w->before = before;
 	w->refuse = refuse;
 	w->lag = lag;
