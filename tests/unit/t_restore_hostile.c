@@ -74,6 +74,14 @@ static const struct hostile {
         {{FILE_("p", "x")}, 0, NULL},
         {{HARD_("h", "p/x")}, 1, NULL},
         {{FILE_("q/evil", "x"), FILE_("q", "x")}, 0, NULL},
+        {{FILE_("up/canary/evil", "x")}, 1, NULL},
+        {{FILE_("up/canary/x", "overwritten")}, 1, NULL},
+        {{DIR_("up/canary")}, 1, NULL},
+        {{LINK_("up/canary/evil", "x"), {.path = "up/canary/fifo", .mode = S_IFIFO | 0600}}, 2, NULL},
+        {{HARD_("h", "up/canary/x"), FILE_("h", "overwritten")}, 1, NULL},
+        {{FILE_("a", "a"), HARD_("up/canary/evil", "a")}, 1, "a"},
+        {{LINK_("l", ".."), HARD_("h", "l/canary/x"), FILE_("h", "overwritten")}, 1, NULL},
+        {{LINK_("l", "."), DIR_("d"), HARD_("d/h", "l/up/canary/x"), DIR_("l/d")}, 1, "d"},
 };
 #define N_HOSTILE (sizeof hostile / sizeof *hostile)
 
@@ -90,6 +98,7 @@ static void plant(void)
 	snprintf(x, sizeof x, "%s/x", canary);
 	ck_assert_int_eq(symlink(canary, at("p")), 0);
 	ck_assert_int_eq(symlink(x, at("q")), 0);
+	ck_assert_int_eq(symlink("..", at("up")), 0);
 }
 
 static void hostile_case(const struct hostile *h)
@@ -210,6 +219,7 @@ START_TEST(a_directory_that_turns_into_a_link_meanwhile_leads_nowhere)
 	enum { N = 100 };
 	static char name[N][4][24];
 	struct fixture_entry e[4 * N];
+	CLEAN(free_ptr) char *twin = fs_join(f.dir, "twin");
 	pthread_t t;
 	uint64_t skipped = 0, made = 0;
 
@@ -227,10 +237,16 @@ START_TEST(a_directory_that_turns_into_a_link_meanwhile_leads_nowhere)
 	back_up(e, 4 * N);
 	opts.overwrite = opts.full_metadata = true;
 	ck_assert_int_eq(mkdir(at("d"), 0755), 0);
-	ck_assert_int_eq(symlink(canary, at("swap")), 0);
+	ck_assert_int_eq(mkdir(twin, 0700), 0); /* where the link leads there are the same names */
+	for (int i = 0; i < N; i++) {
+		CLEAN(free_ptr) char *sub = fs_join(twin, name[i][0] + 2);
+
+		ck_assert_int_eq(mkdir(sub, 0700), 0);
+	}
+	ck_assert_int_eq(symlink(twin, at("swap")), 0);
 	flipping = true;
 	ck_assert_int_eq(pthread_create(&t, NULL, flip, NULL), 0);
-	for (int i = 0; i < 30; i++) {
+	for (int i = 0; i < 20; i++) {
 		restore();
 		skipped += stats.skipped;
 		made += stats.files;
@@ -238,6 +254,7 @@ START_TEST(a_directory_that_turns_into_a_link_meanwhile_leads_nowhere)
 	flipping = false;
 	pthread_join(t, NULL);
 	check_canary();
+	run_in(twin, (const char *const[]){"sh", "-c", "test -z \"$(find . ! -type d -o ! -perm 700)\"", NULL});
 	ck_assert_uint_gt(made, 0);
 	ck_assert_uint_gt(skipped, 0); /* or nothing was raced at all */
 }
