@@ -1,8 +1,10 @@
 #include "restore_fixture.h"
 
 #include <acl/libacl.h>
+#include <grp.h>
 #include <sys/acl.h>
 #include <sys/sysmacros.h>
+#include <sys/wait.h>
 #include <sys/xattr.h>
 
 /* --- what comes back --- */
@@ -284,7 +286,6 @@ END_TEST
 
 /* --- which, and where to --- */
 
-
 START_TEST(selected_paths_come_back_with_what_lies_below)
 {
 	opts.paths = (const char *const[]){"/etc/ca/", "srv/data", NULL};
@@ -351,6 +352,64 @@ START_TEST(hard_links_to_symbolic_links_are_made)
 	ck_assert_uint_eq(stat_at("etc/ca/sym").st_ino, stat_at("srv/sym2").st_ino);
 	ck_assert_uint_eq(stat_at("etc/ca/name").st_nlink, 3);
 	check_clean();
+}
+END_TEST
+
+START_TEST(hard_links_to_what_is_no_file_are_told)
+{
+	static const struct fixture_entry e[] = {DIR_("d"), FILE_("f", "1"), HARD_("g", "f"), HARD_("x/dir", "d"),
+	        HARD_("x/link", "g"), HARD_("x/none", "n")};
+
+	opts.paths = (const char *const[]){"x", NULL};
+	back_up(e, 6);
+	restore();
+	ck_assert_uint_eq(stats.skipped, 3);
+	ck_assert_uint_eq(stats.dirs + stats.files + stats.links, 0);
+	check_manifest();
+	ck_assert_uint_eq(manifest.wrong, 3);
+}
+END_TEST
+
+/* In a process of its own: it gives up being root. */
+static int as_nobody(void)
+{
+	if (setgroups(0, NULL) || setresgid(65534, 65534, 65534) || setresuid(65534, 65534, 65534))
+		return 9;
+	reader = fixture_reader(&f);
+	snap = fixture_latest(reader);
+	for (int i = 0; i < 2; i++) {
+		if (restore_tree(reader, snap, &opts, &stats, &err) || stats.skipped)
+			return 1;
+		opts.overwrite = true;
+	}
+	if (restore_manifest(reader, snap, &opts, &manifest, &err) || manifest.wrong)
+		return 2;
+	opts.full_metadata = true;
+	if (restore_tree(reader, snap, &opts, &stats, &err) || stats.skipped != 5)
+		return 3;
+	close_reader();
+	return 0;
+}
+
+START_TEST(an_ordinary_user_restores_and_restores_again)
+{
+	static const struct fixture_entry e[] = {{.path = "locked", .mode = S_IFDIR | 0500, .uid = 7},
+	        {.path = "locked/deeper", .mode = S_IFDIR | 0500},
+	        {.path = "locked/deeper/file", .mode = S_IFREG | 04444, .content = "x", .n = 1},
+	        {.path = "locked/link", .mode = S_IFLNK | 0777, .link = "x"}, {.path = "pipe", .mode = S_IFIFO | 0600}};
+	int status;
+	pid_t pid;
+
+	fixture_backup(&f, e, 5);
+	ck_assert_int_eq(chmod(f.dir, 0711), 0);
+	ck_assert_int_eq(chown(out, 65534, 65534), 0);
+	pid = fork();
+	if (!pid)
+		_exit(as_nobody());
+	ck_assert_int_eq(waitpid(pid, &status, 0), pid);
+	ck_assert_int_eq(status, 0);
+	ck_assert_uint_eq(stat_at("locked").st_mode, S_IFDIR | 0500);
+	ck_assert_uint_eq(stat_at("locked/deeper/file").st_mode, S_IFREG | 0444); /* no set-id for another owner */
 }
 END_TEST
 
@@ -581,6 +640,8 @@ static Suite *restore_suite(void)
 	tcase_add_test(t, paths_are_stripped_and_put_elsewhere);
 	tcase_add_test(t, hard_links_without_their_first_name_get_its_content);
 	tcase_add_test(t, hard_links_to_symbolic_links_are_made);
+	tcase_add_test(t, hard_links_to_what_is_no_file_are_told);
+	tcase_add_test(t, an_ordinary_user_restores_and_restores_again);
 	tcase_add_test(t, a_path_that_selects_nothing_is_an_error);
 	tcase_add_test(t, existing_names_stay_without_overwrite);
 	tcase_add_test(t, existing_names_are_replaced_with_overwrite);
