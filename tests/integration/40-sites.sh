@@ -77,7 +77,7 @@ while [ $i -lt "$KILLS" ]; do
 	head -c 400000 /dev/urandom >"$T/src/new-$((i % 7))"
 	sums "$T/src" >"$T/sums.k$i"
 	# a moment between the start and a little more than the time that the last whole run took
-	$PYTHON - "$i" "$took" "$HOLDFAST" --root "$R" backup "$T/plan.yaml" <<'PY' || fail "could not kill a run"
+	$PYTHON - "$i" "$took" "$HOLDFAST" --root "$R" backup "$T/plan.yaml" >>"$T/killed" <<'PY' || fail "could not kill a run"
 import random, subprocess, sys
 rnd = random.Random(int(sys.argv[1]))
 child = subprocess.Popen(sys.argv[3:], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
@@ -91,7 +91,7 @@ except subprocess.TimeoutExpired:
 PY
 	assert_status 0 hf backup "$T/plan.yaml" --json
 	took=$(json 'd["duration_ms"] + 20' "$T/out")
-done >"$T/killed"
+done
 sort "$T/killed" | uniq -c
 grep -q killed "$T/killed" || fail "no run was killed"
 
