@@ -109,6 +109,7 @@ static void first_line(struct cli *c, const json_t *result)
 	const char *outcome = render_str(result, "outcome");
 	const struct term *t = &c->out_term;
 	bool done = str_eq(outcome, "done");
+	bool back = json_array_size(json_object_get(result, "steps")) > 0; /* a runbook was followed */
 	bool missed = json_is_false(json_object_get(json_object_get(result, "rto"), "met")) ||
 	              json_is_false(json_object_get(json_object_get(result, "rpo"), "met"));
 	enum term_colour colour = !done ? TERM_RED : missed ? TERM_YELLOW : TERM_GREEN;
@@ -119,6 +120,7 @@ static void first_line(struct cli *c, const json_t *result)
 	fprintf(c->out, "drill of %s%s%s%s: %s%s%s\n", safe_plan, *safe_scenario ? " (" : "", safe_scenario,
 	        *safe_scenario ? ")" : "", term_on(t, colour),
 	        !done    ? safe_outcome
+	        : !back  ? "planted faults were noticed"
 	        : missed ? "recovered, but a target was missed"
 	                 : "recovered",
 	        term_off(t, colour));

@@ -18,8 +18,9 @@ struct step { /* what the critical path needs */
 	char *id;
 	char **needs;
 	size_t n_needs;
-	int64_t end_boot_ns;
-	json_t *json; /* borrowed from steps[] */
+	int64_t end_boot_ns, took_ns;
+	int64_t chain_ns; /* the longest time of a chain of needs that ends with it */
+	json_t *json;     /* borrowed from steps[] */
 };
 struct result {
 	json_t *json;
@@ -214,7 +215,8 @@ static void remember_step(struct result *r, const struct result_step *s, json_t 
 
 	r->step = xgrow(r->step, r->n_steps, &r->cap_steps, sizeof(*r->step));
 	to = &r->step[r->n_steps++];
-	*to = (struct step){.id = xstrdup(s->id), .end_boot_ns = s->end_boot_ns, .json = json};
+	*to = (struct step){.id = xstrdup(s->id), .end_boot_ns = s->start_boot_ns ? s->end_boot_ns : 0, .json = json};
+	to->took_ns = to->end_boot_ns ? s->end_boot_ns - s->start_boot_ns : 0;
 	for (size_t i = 0; s->needs && s->needs[i]; i++) {
 		to->needs = xgrow(to->needs, to->n_needs, &cap, sizeof(*to->needs));
 		to->needs[to->n_needs++] = xstrdup(s->needs[i]);
@@ -317,30 +319,44 @@ static const struct step *step_named(const struct result *r, const char *id)
 	return NULL;
 }
 
-/* The need that a step waited for longest is the one that ended last. */
-static const struct step *waited_for(const struct result *r, const struct step *s)
+/* The need whose chain is the longest. */
+static const struct step *slowest_need(const struct result *r, const struct step *s)
 {
-	const struct step *last = NULL;
+	const struct step *slowest = NULL;
 
 	for (size_t i = 0; i < s->n_needs; i++) {
 		const struct step *n = step_named(r, s->needs[i]);
 
-		if (n && (!last || n->end_boot_ns > last->end_boot_ns))
-			last = n;
+		if (n && (!slowest || n->chain_ns > slowest->chain_ns))
+			slowest = n;
 	}
-	return last;
+	return slowest;
 }
 
+/* As many passes as steps settle every chain of a graph without a cycle, whatever order the steps came in. */
+static void measure_chains(const struct result *r)
+{
+	for (size_t pass = 0; pass < r->n_steps; pass++)
+		for (size_t i = 0; i < r->n_steps; i++) {
+			struct step *s = &r->step[i];
+			const struct step *n = slowest_need(r, s);
+
+			s->chain_ns = s->took_ns + (n ? n->chain_ns : 0);
+		}
+}
+
+/* The chain of needs that takes longest: what bounds the recovery time however much is done at once. */
 static json_t *critical_path(const struct result *r)
 {
 	const struct step *at = NULL;
 	json_t *path = json_array();
 
+	measure_chains(r);
 	for (size_t i = 0; i < r->n_steps; i++)
-		if (r->step[i].end_boot_ns && (!at || r->step[i].end_boot_ns > at->end_boot_ns))
+		if (r->step[i].end_boot_ns && (!at || r->step[i].chain_ns > at->chain_ns))
 			at = &r->step[i];
 	/* A graph with a cycle cannot run, but must not hang a report either. */
-	for (size_t left = r->n_steps; at && left; left--, at = waited_for(r, at)) {
+	for (size_t left = r->n_steps; at && left; left--, at = slowest_need(r, at)) {
 		json_array_insert_new(path, 0, json_string(at->id));
 		json_object_set_new(at->json, "critical", json_true());
 	}

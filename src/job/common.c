@@ -133,20 +133,20 @@ bool job_cancelled(const struct job *j)
 
 /* --- result and evidence --- */
 
-static json_t *good_result(const char *path)
+static json_t *good_result(const char *path, bool (*accept)(const json_t *result))
 {
 	json_t *o = NULL;
 	struct err why = ERR_INIT;
 	if (result_read(path, &o, &why))
 		return NULL;
-	if (str_eq(json_string_value(json_object_get(o, "outcome")), "done"))
+	if (str_eq(json_string_value(json_object_get(o, "outcome")), "done") && (!accept || accept(o)))
 		return o;
 	json_decref(o);
 	return NULL;
 }
 
 /* Names begin with the time, so the last of them in order is the newest. */
-json_t *job_newest_result(const struct job *j, const char *kind)
+json_t *job_newest_result(const struct job *j, const char *kind, bool (*accept)(const json_t *result))
 {
 	CLEAN(free_ptr) char *dir = fs_join(j->root->results, j->plan->name);
 	char mark[64];
@@ -157,7 +157,7 @@ json_t *job_newest_result(const struct job *j, const char *kind)
 	while (n-- > 0) {
 		CLEAN(free_ptr) char *path = fs_join(dir, names[n]->d_name);
 		if (!best && strstr(names[n]->d_name, mark))
-			best = good_result(path);
+			best = good_result(path, accept);
 		free(names[n]);
 	}
 	free(names);

@@ -50,8 +50,8 @@ int job_source(const struct job *j, const char *name, const struct plan_source *
 bool job_cancelled(const struct job *j);
 
 /* --- result and evidence --- */
-/* The newest result of a kind whose outcome is done, NULL: none. */
-json_t *job_newest_result(const struct job *j, const char *kind);
+/* The newest result of a kind whose outcome is done and that accept (NULL: any) takes; NULL: none. */
+json_t *job_newest_result(const struct job *j, const char *kind, bool (*accept)(const json_t *result));
 struct result *job_result(const struct job *j, const char *kind, const char *scenario);
 struct job_end {
 	struct result *result;

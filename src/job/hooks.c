@@ -112,7 +112,7 @@ int hook_run(const struct hook *h, struct proc_result *ret, struct err *err)
 		rc = err_set(err, ERR_FAILED, "%s did not end within %lld ms", h->argv[0], (long long)h->timeout_ms);
 	if (!rc && r->status) {
 		char tail[200], text[TAIL_SHOWN + 1];
-		last_words(&r->err, text);
+		last_words(r->err.len ? &r->err : &r->out, text); /* many scripts complain on standard output */
 		rc = err_set(err, ERR_FAILED, "%s ended with status %d%s%s", h->argv[0], r->status, *text ? ": " : "", log_safe(tail, sizeof tail, text));
 	}
 	if (!ret)

@@ -104,7 +104,7 @@ json_t *job_unserved(const struct plan *p)
 /* Bytes of the sources as the newest backup read them: what a recovery has to bring. */
 static uint64_t known_bytes(const struct job *j)
 {
-	CLEAN(json_release) json_t *o = job_newest_result(j, "backup");
+	CLEAN(json_release) json_t *o = job_newest_result(j, "backup", NULL);
 	const json_t *n = json_object_get(json_object_get(o, "bytes"), "processed");
 	return json_integer_value(n) > 0 ? (uint64_t)json_integer_value(n) : UINT64_MAX;
 }

@@ -7,10 +7,16 @@
 #include "base/str.h"
 #include "job/common.h"
 
+/* Planted faults alone prove no recovery. */
+static bool is_recovery(const json_t *result)
+{
+	return json_is_integer(json_object_get(json_object_get(result, "after_ms"), "service_back"));
+}
+
 /* When the newest good result of a kind ended, 0: none. */
 static int64_t last_good(const struct job *j, const char *kind)
 {
-	CLEAN(json_release) json_t *o = job_newest_result(j, kind);
+	CLEAN(json_release) json_t *o = job_newest_result(j, kind, str_eq(kind, "drill") ? is_recovery : NULL);
 	const char *end = json_string_value(json_object_get(o, "finished"));
 	int64_t t = 0;
 	return end && clock_parse(end, &t) ? t : 0;

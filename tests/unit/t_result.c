@@ -252,7 +252,23 @@ START_TEST(recovery_time_is_taken_from_the_boot_clock_when_the_wall_steps)
 }
 END_TEST
 
-START_TEST(critical_path_follows_the_need_that_ended_last)
+START_TEST(critical_path_is_a_slow_step_rather_than_the_chain_that_ended_last)
+{
+	struct result *r = new_result("ca", "drill");
+	const char *none[] = {NULL}, *needs[] = {"quick", NULL};
+	CLEAN(free_ptr) char *text = NULL;
+
+	result_step(r, &(struct result_step){.id = "slow", .kind = "run", .needs = none, .start_boot_ns = BOOT, .end_boot_ns = BOOT + 7 * S, .bytes = -1, .outcome = "passed"});
+	result_step(r, &(struct result_step){.id = "quick", .kind = "run", .needs = none, .start_boot_ns = BOOT + 7 * S, .end_boot_ns = BOOT + 8 * S, .bytes = -1, .outcome = "passed"});
+	result_step(r, &(struct result_step){.id = "last", .kind = "run", .needs = needs, .start_boot_ns = BOOT + 8 * S, .end_boot_ns = BOOT + 9 * S, .bytes = -1, .outcome = "passed"});
+	result_finish(r, "done", 0);
+	text = json_dumps(at(r, "critical_path", NULL), JSON_COMPACT);
+	ck_assert_str_eq(text, "[\"slow\"]");
+	result_free(r);
+}
+END_TEST
+
+START_TEST(critical_path_is_the_longest_chain_of_needs)
 {
 	struct result *r = new_result("ca", "drill");
 	static const struct {
@@ -470,7 +486,8 @@ int main(void)
 	tcase_add_test(t, met_is_null_unless_measured_and_never_true_unless_done);
 	tcase_add_test(t, missed_target_alone_makes_exit_status_4);
 	tcase_add_test(t, recovery_time_is_taken_from_the_boot_clock_when_the_wall_steps);
-	tcase_add_test(t, critical_path_follows_the_need_that_ended_last);
+	tcase_add_test(t, critical_path_is_the_longest_chain_of_needs);
+	tcase_add_test(t, critical_path_is_a_slow_step_rather_than_the_chain_that_ended_last);
 	tcase_add_test(t, result_file_is_written_once_and_latest_follows);
 	tcase_add_test(t, reader_refuses_a_higher_version_and_no_object);
 	tcase_add_test(t, metrics_tell_the_newest_run_and_the_last_success);
