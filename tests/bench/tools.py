@@ -9,7 +9,7 @@ PLAN = """plan: bench
 title: Speed of one source and one site
 targets: {rto: 1h, rpo: 24h}
 sources:
-  - {name: data, paths: ["%s"], cut: %s}
+  - {name: data, paths: ["%s"], cut: %s, level: 2}
 sites:
   - {name: site, url: "file://%s"}
 """
