@@ -67,4 +67,7 @@ mv "$T/helsinki.away" "$R/sites/helsinki"
 assert_status 6 hf verify demo
 assert_contains "$T/out" "${pack##*/}"
 assert_status 0 hf evidence verify demo
+note "the metrics are those that Prometheus takes"
+needs promtool
+promtool check metrics <"$R/metrics/holdfast.prom" || fail "promtool refuses the metrics"
 echo "the drill passes and fails as it must"
