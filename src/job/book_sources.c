@@ -153,7 +153,7 @@ static void report_source(struct book *b, const struct book_source *s)
 	bool host = false, others = false;
 	size_t i;
 	json_t *v;
-	recover_freshness(&b->job, &s->r, s->snap, scratch);
+	recover_freshness(&b->job, s->snap, scratch);
 	json_array_foreach (json_object_get(json_object_get(result_json(scratch), "freshness"), "proven_by"), i, v) {
 		host = host || str_eq(json_string_value(v), "host");
 		others = others || str_eq(json_string_value(v), "other-sites");

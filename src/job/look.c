@@ -71,7 +71,7 @@ static int found_cmp(const void *pa, const void *pb)
 }
 
 /* Facts are sealed under idx_key: the host has it, a recovery host opens it. Without either the clear part is told. */
-static int facts_key(const struct job *j, const char *source, const struct sites *sites, const struct cfg *cfg, struct secret *ret)
+static int facts_key(const struct job *j, const char *source, const struct sites *sites, struct secret *ret)
 {
 	struct source_keys k = {0};
 	struct opening_key o = {0};
@@ -92,7 +92,6 @@ static int facts_key(const struct job *j, const char *source, const struct sites
 		source_secrets_release(&s);
 	}
 	opening_key_release(&o);
-	(void)cfg;
 	return ret->p ? 0 : -1;
 }
 
@@ -100,7 +99,7 @@ static int list_source(const struct job *j, const char *source, const struct sit
 {
 	struct found f = {0};
 	CLEAN(secret_release) struct secret idx = {0};
-	bool facts = !facts_key(j, source, sites, cfg, &idx);
+	bool facts = !facts_key(j, source, sites, &idx);
 	int rc = 0;
 	for (size_t i = 0; !rc && i < sites->n; i++) {
 		CLEAN(attempts_release) struct attempts all = {0};

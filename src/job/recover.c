@@ -94,7 +94,7 @@ void recover_report(const struct recover *r, struct result *res)
 	}
 }
 
-void recover_freshness(const struct job *j, const struct recover *r, const struct reader_snapshot *snap, struct result *res)
+void recover_freshness(const struct job *j, const struct reader_snapshot *snap, struct result *res)
 {
 	CLEAN(free_ptr) char *state = path_source_state(j, snap->snap.source);
 	CLEAN(free_ptr) char *head = fs_join(state, "head");
@@ -105,5 +105,4 @@ void recover_freshness(const struct job *j, const struct recover *r, const struc
 		result_add_str(res, RESULT_PROVEN_BY, "host");
 	if (__builtin_popcountll(snap->where) > 1)
 		result_add_str(res, RESULT_PROVEN_BY, "other-sites");
-	(void)r;
 }

@@ -30,6 +30,6 @@ int recover_select(const struct job *j, const struct job_select *sel, struct rec
 /* Sites as the result tells them: who served, who was bad. */
 void recover_report(const struct recover *r, struct result *res);
 /* Where a snapshot's freshness is proven: other sites, host. Added to the result's list. */
-void recover_freshness(const struct job *j, const struct recover *r, const struct reader_snapshot *snap, struct result *res);
+void recover_freshness(const struct job *j, const struct reader_snapshot *snap, struct result *res);
 
 #endif

@@ -13,12 +13,11 @@ struct standing { /* how many snapshots of all sources a site has */
 	bool ok;
 };
 
-static int count(const struct job *j, const struct session_site *s, const struct cfg *cfg, const char *source, size_t *ret, struct err *err)
+static int count(const struct session_site *s, const struct cfg *cfg, const char *source, size_t *ret, struct err *err)
 {
 	CLEAN(attempts_release) struct attempts all = {0};
 	size_t bad;
 	int rc = attempts_load(s->store, cfg, source, &all, &bad, err);
-	(void)j;
 	*ret = 0;
 	for (size_t i = 0; i < all.n; i++)
 		*ret += all.a[i].committed && !all.a[i].expired;
@@ -37,7 +36,7 @@ static int bring_source(const struct job *j, struct sites *sites, size_t to, con
 			struct err why = ERR_INIT;
 			if (i == to || used[i] || !sites->site[i].store)
 				continue;
-			if (count(j, &sites->site[i], cfg, source, &n, &why)) {
+			if (count(&sites->site[i], cfg, source, &n, &why)) {
 				log_msg(LOG_WARN, "%s", why.msg);
 				used[i] = true;
 				continue;
@@ -75,7 +74,7 @@ static int bring_site(const struct job *j, struct sites *sites, size_t to, const
 		size_t have = 0, most = 0, n;
 		rc = bring_source(j, sites, to, cfg, j->plan->sources[i].name, seed, run, sum, err);
 		for (size_t k = 0; !rc && k < sites->n; k++)
-			if (sites->site[k].store && !count(j, &sites->site[k], cfg, j->plan->sources[i].name, &n, err)) {
+			if (sites->site[k].store && !count(&sites->site[k], cfg, j->plan->sources[i].name, &n, err)) {
 				most = MAX(most, n);
 				have = k == to ? n : have;
 			}

@@ -132,7 +132,7 @@ int job_restore(const struct job *j, const struct job_select *sel, const struct 
 		memcpy(sub.sha256, snap->snap.digest, SHA256_LEN);
 		result_point(res, RESULT_KEY_RELEASED, clock_wall_ns(), clock_boot_ns());
 		result_add(res, RESULT_SOURCES, source_item(snap));
-		recover_freshness(j, &r, snap, res);
+		recover_freshness(j, snap, res);
 		if (!j->dry_run)
 			rc = restore_into(j, o, &r, snap, res, &status, err);
 		recover_report(&r, res);
