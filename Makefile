@@ -7,11 +7,13 @@ B := build/$(VARIANT)
 Q := $(if $(V),,@)
 
 # Debian 12 packages: to build and run the demo, and on top of them to run the tests
-DEPS := gcc libc6-dev pkg-config libarchive-dev libzstd-dev libssl-dev libjansson-dev libfyaml-dev libacl1-dev openssl sqlite3 tzdata ca-certificates
-CHECK_DEPS := check git python3 python3-jsonschema python3-cryptography attr acl rsync strace openssh-client procps mandoc prometheus shellcheck
-BENCH_DEPS := restic borgbackup time zstd python3
+DEPS := gcc libc6-dev pkg-config libarchive-dev libzstd-dev libssl-dev libjansson-dev libfyaml-dev libacl1-dev libcurl4-openssl-dev libexpat1-dev libssh2-1-dev \
+	openssl openssh-client sqlite3 tzdata ca-certificates
+CHECK_DEPS := check git python3 python3-jsonschema python3-cryptography attr acl rsync strace procps mandoc prometheus shellcheck \
+	openssh-server iproute2 curl radosgw ceph-mon ceph-osd ceph-common
+BENCH_DEPS := restic borgbackup rclone time zstd python3
 
-PKGS := libarchive libzstd libcrypto jansson libfyaml libacl
+PKGS := libarchive libzstd libcrypto jansson libfyaml libacl libcurl expat libssh2
 WARN := -Wall -Wextra -Wshadow -Wconversion -Wvla -Wundef -Wformat=2 -Wstrict-prototypes -Wmissing-prototypes -Wwrite-strings $(if $(CI),-Werror)
 OPT := $(if $(SAN),-O1 -g -fno-omit-frame-pointer -fsanitize=$(SAN) $(if $(findstring thread,$(SAN)),,-fno-sanitize-recover=all),$(if $(DEBUG),-O0 -g,-O2 -g -D_FORTIFY_SOURCE=3 -fstack-protector-strong))
 CFLAGS_ALL := -std=gnu17 -D_GNU_SOURCE -D_FILE_OFFSET_BITS=64 -Isrc -fPIE -pthread $(OPT) $(WARN) $(shell pkg-config --cflags $(PKGS) 2>/dev/null) $(CFLAGS)
@@ -28,7 +30,9 @@ INTEGRATION := $(sort $(wildcard tests/integration/[0-9]*.sh))
 # unit tests of what runs on several threads: they run under the thread sanitizer too
 THREADED := $(filter t_store t_store_filters t_restore t_restore_hostile t_manifest t_reader t_session t_check t_base_os,$(UNIT))
 
-all: $(B)/holdfast ## build the program (build/release/holdfast)
+AGENTS := $(patsubst agents/%.c,$(B)/holdfast-%,$(wildcard agents/*.c))
+
+all: $(B)/holdfast $(AGENTS) ## build the programs (build/release/holdfast and its agents)
 
 $(B)/flags: FORCE
 	@mkdir -p $(B); echo '$(CC) $(CFLAGS_ALL) $(LDFLAGS_ALL)' | cmp -s - $@ || echo '$(CC) $(CFLAGS_ALL) $(LDFLAGS_ALL)' > $@
@@ -45,6 +49,10 @@ $(LIB): $(LIB_OBJ)
 	$(Q)rm -f $@; $(AR) rcs $@ $^
 
 $(B)/holdfast: $(B)/src/cli/main.o $(LIB)
+	$(if $(Q),@echo "  LD $@")
+	$(Q)$(CC) $(LDFLAGS_ALL) -o $@ $^ $(LIBS)
+
+$(B)/holdfast-%: $(B)/agents/%.o $(LIB)
 	$(if $(Q),@echo "  LD $@")
 	$(Q)$(CC) $(LDFLAGS_ALL) -o $@ $^ $(LIBS)
 
@@ -136,7 +144,8 @@ docs-check: docs ## judge them
 
 PREFIX ?= /usr/local
 install: all docs ## install below PREFIX (DESTDIR is obeyed)
-	install -D -m 755 $(B)/holdfast $(DESTDIR)$(PREFIX)/bin/holdfast
+	install -d $(DESTDIR)$(PREFIX)/bin
+	install -m 755 $(B)/holdfast $(AGENTS) $(DESTDIR)$(PREFIX)/bin
 	install -d $(DESTDIR)$(PREFIX)/share/man/man1
 	install -m 644 $(B)/man/*.1 $(DESTDIR)$(PREFIX)/share/man/man1
 	install -D -m 644 $(B)/completion/holdfast.bash $(DESTDIR)$(PREFIX)/share/bash-completion/completions/holdfast
@@ -149,7 +158,7 @@ help: ## list the targets
 clean: ## remove what was built
 	rm -rf build
 
--include $(wildcard $(B)/src/*/*.d $(B)/tests/*/*.d)
+-include $(wildcard $(B)/src/*/*.d $(B)/agents/*.d $(B)/tests/*/*.d)
 
 FORCE:
 .PHONY: all deps check-deps demo check check-all build-tests build-threaded unit integration lint fuzz build-fuzzers bench bench-growth docs docs-check install help clean FORCE

@@ -124,7 +124,7 @@ static int change_bytes(struct fault_store *f, uint64_t set, struct buf *b, stru
 	return rc;
 }
 
-static int fault_put(struct store *s, const char *key, const struct store_src *src, unsigned flags, struct err *err)
+static int fault_put(struct store *s, const char *key, const struct store_src *src, struct err *err)
 {
 	struct fault_store *f = fault_of(s);
 	uint64_t set = acting(f, FAULT_PUT, key);
@@ -135,7 +135,7 @@ static int fault_put(struct store *s, const char *key, const struct store_src *s
 	if (has_rule(f, set, FAULT_DROP))
 		return after(f, set, 0);
 	if (!changes_bytes(f, set))
-		return after(f, set, f->below->ops->put(f->below, key, src, flags, err));
+		return after(f, set, f->below->ops->put(f->below, key, src, err));
 	CLEAN(buf_release) struct buf b = BUF_INIT(2 * STORE_OBJECT_MAX);
 
 	for (size_t i = 0; i < src->n_pieces && !rc; i++)
@@ -147,7 +147,7 @@ static int fault_put(struct store *s, const char *key, const struct store_src *s
 	const struct store_piece piece = {b.p, b.len};
 	const struct store_src changed = {&piece, 1};
 
-	return after(f, set, f->below->ops->put(f->below, key, &changed, flags, err));
+	return after(f, set, f->below->ops->put(f->below, key, &changed, err));
 }
 
 /* Finds the key behind `key`, or else the first one that is another. */

@@ -254,7 +254,7 @@ static int temp_publish(struct temp *t, int dir, const char *name)
 	return errno == ENOENT ? linkat(t->fd, "", dir, name, AT_EMPTY_PATH) : -1;
 }
 
-static int file_put(struct store *s, const char *key, const struct store_src *src, unsigned flags, struct err *err)
+static int file_put(struct store *s, const char *key, const struct store_src *src, struct err *err)
 {
 	struct file_store *f = file_of(s);
 	CLEAN(close_fd) int dir = -1;
@@ -262,7 +262,6 @@ static int file_put(struct store *s, const char *key, const struct store_src *sr
 	const char *name;
 	struct stat st;
 
-	(void)flags;
 	int rc = file_check_root(f, err);
 
 	if (rc)

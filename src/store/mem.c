@@ -141,12 +141,11 @@ static struct mem_object *object_new(const char *key, const struct store_src *sr
 	return o;
 }
 
-static int mem_put(struct store *s, const char *key, const struct store_src *src, unsigned flags, struct err *err)
+static int mem_put(struct store *s, const char *key, const struct store_src *src, struct err *err)
 {
 	struct mem_place *p = place_of(s);
 	struct mem_object *o = object_new(key, src);
 
-	(void)flags;
 	if (!o)
 		return err_set(err, ERR_NOMEM, "object %s does not fit into memory", key);
 	pthread_mutex_lock(&p->mutex);

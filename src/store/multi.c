@@ -71,7 +71,7 @@ static void *site_run(void *arg)
 		struct store_src src = {job->piece, job->n_pieces};
 
 		/* What was queued before the site failed is passed over, so that a dead site delays nobody. */
-		if (!atomic_load(&site->failed) && store_put(site->store, job->key, &src, 0, &err))
+		if (!atomic_load(&site->failed) && store_put(site->store, job->key, &src, &err))
 			site_fail(site, &err);
 		job_unref(site->m, job);
 	}

@@ -171,7 +171,7 @@ void store_free_ptr(struct store **s)
 
 /* --- put --- */
 
-int store_put(struct store *s, const char *key, const struct store_src *src, unsigned flags, struct err *err)
+int store_put(struct store *s, const char *key, const struct store_src *src, struct err *err)
 {
 	uint64_t total = 0;
 
@@ -181,7 +181,7 @@ int store_put(struct store *s, const char *key, const struct store_src *src, uns
 		if (__builtin_add_overflow(total, src->piece[i].n, &total) || total > STORE_OBJECT_MAX)
 			return err_set(err, ERR_NOMEM, "site %s: object %s is larger than %llu bytes", s->name, key,
 			        (unsigned long long)STORE_OBJECT_MAX);
-	return at_site(s, s->ops->put(s, key, src, flags, err), err);
+	return at_site(s, s->ops->put(s, key, src, err), err);
 }
 
 int store_put_bytes(struct store *s, const char *key, const void *p, size_t n, struct err *err)
@@ -189,7 +189,7 @@ int store_put_bytes(struct store *s, const char *key, const void *p, size_t n, s
 	const struct store_piece piece = {p, n};
 	const struct store_src src = {&piece, 1};
 
-	return store_put(s, key, &src, 0, err);
+	return store_put(s, key, &src, err);
 }
 
 int store_put_same(struct store *s, const char *key, const void *p, size_t n, struct err *err)
@@ -371,4 +371,68 @@ int store_remove(struct store *s, const char *key, struct err *err)
 int store_sync(struct store *s, struct err *err)
 {
 	return at_site(s, s->ops->sync(s, err), err);
+}
+
+/* --- what not every place has --- */
+
+static int lacks(const struct store *s, const char *what, struct err *err)
+{
+	return err_set(err, ERR_UNSUPPORTED, "site %s: %s", s->name, what);
+}
+
+int store_get_older(struct store *s, const char *key, unsigned n, struct store_sink *sink, struct err *err)
+{
+	struct sink_guard g = {sink, 0};
+	struct store_sink guarded = {guard_write, &g};
+
+	if (check_key(s, key, err))
+		return -ERR_FORMAT;
+	if (!s->ops->get_older)
+		return lacks(s, "it keeps no versions of objects", err);
+	int rc = s->ops->get_older(s, key, n, &guarded, err);
+
+	return g.rc ? g.rc : at_site(s, rc, err);
+}
+
+int store_digest(struct store *s, const char *key, unsigned char ret[32], struct err *err)
+{
+	if (check_key(s, key, err))
+		return -ERR_FORMAT;
+	if (!s->ops->digest)
+		return lacks(s, "it cannot compute digests", err);
+	return at_site(s, s->ops->digest(s, key, ret, err), err);
+}
+
+int store_lock(struct store *s, const char *key, struct store_lock *ret, struct err *err)
+{
+	if (check_key(s, key, err))
+		return -ERR_FORMAT;
+	if (!s->ops->lock)
+		return lacks(s, "it has no locks", err);
+	return at_site(s, s->ops->lock(s, key, ret, err), err);
+}
+
+int store_extend(struct store *s, const char *key, int64_t until_ns, struct err *err)
+{
+	if (check_key(s, key, err))
+		return -ERR_FORMAT;
+	if (!s->ops->extend)
+		return lacks(s, "it has no locks", err);
+	return at_site(s, s->ops->extend(s, key, until_ns, err), err);
+}
+
+int store_clock(struct store *s, int64_t *ret_ns, struct err *err)
+{
+	if (!s->ops->clock)
+		return lacks(s, "it does not tell its time", err);
+	return at_site(s, s->ops->clock(s, ret_ns, err), err);
+}
+
+int store_attack(struct store *s, enum store_attack what, const char *key, struct err *err)
+{
+	if (check_key(s, key, err))
+		return -ERR_FORMAT;
+	if (!s->ops->attack)
+		return lacks(s, "there is nothing to try", err);
+	return at_site(s, s->ops->attack(s, what, key, err), err);
 }

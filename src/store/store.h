@@ -4,7 +4,7 @@
  *
  *   struct store *s;
  *   if (store_open("file:///mnt/north/ca", NULL, &s, &err)) ...
- *   store_put(s, "p/docs/0123456789abcdef/ab..", &src, 0, &err)
+ *   store_put(s, "p/docs/0123456789abcdef/ab..", &src, &err)
  *   store_free(s);
  *
  * Keys: 1 to 1,000 bytes of [A-Za-z0-9._/-] in components of 1 to 255 bytes that do not begin with a dot (those names
@@ -16,6 +16,7 @@
 #ifndef STORE_STORE_H
 #define STORE_STORE_H
 
+#include <stdatomic.h>
 #include <sys/types.h>
 #include "base/buf.h"
 
@@ -30,6 +31,9 @@ enum store_cap {
 	STORE_REMOVE = 1 << 4,
 	STORE_THREADSAFE = 1 << 5,
 	STORE_LOCAL = 1 << 6, /* objects are files: store_local_path works */
+	STORE_REMOTE = 1 << 7, /* another machine: it may be away, answers cost round trips */
+	STORE_VERSIONS = 1 << 8, /* store_get_older works */
+	STORE_DIGEST = 1 << 9,   /* store_digest works: the site reads, nothing is transferred */
 };
 
 /* Bytes to put: memory pieces, given in order. Borrowed for the call. */
@@ -58,6 +62,18 @@ struct store_stat {
 	uint64_t size;
 	int64_t mtime_ns; /* when it arrived, by the site's clock; 0 when unknown */
 };
+/* A promise of the site not to change or remove an object before a time. */
+struct store_lock {
+	enum { STORE_UNLOCKED, STORE_LOCK_GOVERNANCE, STORE_LOCK_COMPLIANCE } mode;
+	int64_t until_ns; /* wall clock of the site */
+};
+/* What a thief of the credentials would try with an object that is there. */
+enum store_attack {
+	STORE_OVERWRITE,      /* other bytes under the same key */
+	STORE_DELETE,         /* so that a get finds nothing, be it by a delete marker */
+	STORE_DELETE_VERSION, /* the bytes themselves, for ever */
+	STORE_SHORTEN_LOCK,
+};
 /* Called once a key in ascending byte order of whole keys; non-zero stops the listing and is returned. */
 typedef int (*store_list_fn)(void *arg, const char *key, const struct store_stat *st, struct err *err);
 
@@ -66,7 +82,7 @@ struct store;
 struct store_ops { /* static const, one per driver or filter */
 	const char *scheme;
 	/* ERR_EXISTS when the key is taken (the bytes there may differ or be equal). */
-	int (*put)(struct store *s, const char *key, const struct store_src *src, unsigned flags, struct err *err);
+	int (*put)(struct store *s, const char *key, const struct store_src *src, struct err *err);
 	int (*get)(
 	        struct store *s, const char *key, struct store_range range, struct store_sink *sink, struct err *err);
 	int (*stat)(struct store *s, const char *key, struct store_stat *ret, struct err *err);
@@ -75,6 +91,13 @@ struct store_ops { /* static const, one per driver or filter */
 	int (*remove)(struct store *s, const char *key, struct err *err);
 	int (*sync)(struct store *s, struct err *err);
 	void (*free)(struct store *s);
+	/* What not every place has; NULL: ERR_UNSUPPORTED. */
+	int (*get_older)(struct store *s, const char *key, unsigned n, struct store_sink *sink, struct err *err);
+	int (*digest)(struct store *s, const char *key, unsigned char ret[32], struct err *err);
+	int (*lock)(struct store *s, const char *key, struct store_lock *ret, struct err *err);
+	int (*extend)(struct store *s, const char *key, int64_t until_ns, struct err *err);
+	int (*clock)(struct store *s, int64_t *ret_ns, struct err *err);
+	int (*attack)(struct store *s, enum store_attack what, const char *key, struct err *err);
 };
 struct store {
 	const struct store_ops *ops;
@@ -86,9 +109,19 @@ struct store_config {
 	const char *name; /* site name for messages; NULL: the URL */
 	bool create;      /* make the place when it is missing (init) */
 	bool named_temp;  /* file: write under .t/ first, as on a file system without O_TMPFILE */
+	/* sftp: files; NULL: what ssh itself would take, but never a host key on first use */
+	const char *identity, *known_hosts;
+	/* s3: values, borrowed for the call and kept in locked memory */
+	const char *access_key, *secret_key, *session_token;
+	const char *region, *endpoint, *ca_file; /* NULL: us-east-1; AWS's; the system's */
+	struct store_lock_policy {
+		int64_t ms, evidence_ms; /* each new object is locked for so long; evidence_ms: keys below l/. 0: not */
+		bool governance;         /* else COMPLIANCE */
+	} lock;
+	const atomic_bool *cancel; /* polled while waiting for another machine; may be NULL */
 };
-/* Open by URL (file:///dir with %XX decoded, mem://name). ERR_UNSUPPORTED names the scheme; ERR_UNREACHABLE when the
- * place is not there. */
+/* Open by URL (file:///dir with %XX decoded, mem://name, sftp://user@host[:port]/dir, s3://bucket/prefix). ERR_UNSUPPORTED
+ * names the scheme; ERR_UNREACHABLE when the place is not there. */
 int store_open(const char *url, const struct store_config *c, struct store **ret, struct err *err) HF_NODISCARD;
 void store_free(struct store *s);
 void store_free_ptr(struct store **s); /* for CLEAN() */
@@ -98,7 +131,7 @@ void store_free_ptr(struct store **s); /* for CLEAN() */
  * list that is out of order or holds keys that are foreign or not valid is ERR_FORMAT, after the keys before were
  * handed on.
  */
-int store_put(struct store *s, const char *key, const struct store_src *src, unsigned flags, struct err *err)
+int store_put(struct store *s, const char *key, const struct store_src *src, struct err *err)
         HF_NODISCARD;
 int store_put_bytes(struct store *s, const char *key, const void *p, size_t n, struct err *err) HF_NODISCARD;
 /* Put; when the key is taken, compare: equal bytes are success, different ones ERR_EXISTS. For small objects. */
@@ -127,6 +160,20 @@ int store_list_all(struct store *s, const char *prefix, struct store_keys *ret, 
 void store_keys_release(struct store_keys *k);
 int store_remove(struct store *s, const char *key, struct err *err) HF_NODISCARD;
 int store_sync(struct store *s, struct err *err) HF_NODISCARD;
+/* The n-th version before the newest (n from 1; what a delete marker hides counts), to the sink. ERR_MISSING: no more. */
+int store_get_older(struct store *s, const char *key, unsigned n, struct store_sink *sink, struct err *err) HF_NODISCARD;
+/* SHA-256 as the site itself reads the object: a help for finding damage, never proof of it being sound. */
+int store_digest(struct store *s, const char *key, unsigned char ret[32], struct err *err) HF_NODISCARD;
+/* The lock as the site tells it, and a later end for it (never an earlier one). */
+int store_lock(struct store *s, const char *key, struct store_lock *ret, struct err *err) HF_NODISCARD;
+int store_extend(struct store *s, const char *key, int64_t until_ns, struct err *err) HF_NODISCARD;
+/* Wall clock of the site from a fresh answer. */
+int store_clock(struct store *s, int64_t *ret_ns, struct err *err) HF_NODISCARD;
+/*
+ * For the probe: try to do harm to an object of the probe's own. 0: it was done; ERR_DENIED: the site refused it for all
+ * time; ERR_UNSUPPORTED: there is no way to ask for it.
+ */
+int store_attack(struct store *s, enum store_attack what, const char *key, struct err *err) HF_NODISCARD;
 bool store_key_ok(const char *key);
 
 /* --- drivers --- */

@@ -32,7 +32,7 @@ static int report(struct store *s, const char *op, const char *key, uint64_t n, 
 	return rc;
 }
 
-static int trace_put(struct store *s, const char *key, const struct store_src *src, unsigned flags, struct err *err)
+static int trace_put(struct store *s, const char *key, const struct store_src *src, struct err *err)
 {
 	struct store *below = trace_of(s)->below;
 	int64_t start = clock_boot_ns();
@@ -40,7 +40,7 @@ static int trace_put(struct store *s, const char *key, const struct store_src *s
 
 	for (size_t i = 0; i < src->n_pieces; i++)
 		n += src->piece[i].n;
-	return report(s, "put", key, n, start, below->ops->put(below, key, src, flags, err));
+	return report(s, "put", key, n, start, below->ops->put(below, key, src, err));
 }
 
 struct counted_sink {

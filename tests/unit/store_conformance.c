@@ -184,7 +184,7 @@ START_TEST(an_empty_object_is_an_object)
 	struct store_stat st = {1, 0};
 	struct err err = ERR_INIT;
 
-	must(store_put(s, "x/empty", &none, 0, &err), &err);
+	must(store_put(s, "x/empty", &none, &err), &err);
 	expect_text(s, "x/empty", "");
 	must(store_stat(s, "x/empty", &st, &err), &err);
 	ck_assert_uint_eq(st.size, 0);
@@ -222,7 +222,7 @@ START_TEST(pieces_are_joined_in_order)
 
 	for (size_t i = 0, at = 0; i < ARRAY_LEN(len); at += len[i++])
 		piece[i] = (struct store_piece){len[i] ? p + at : NULL, len[i]};
-	must(store_put(s, "p/pieces", &(struct store_src){piece, ARRAY_LEN(piece)}, 0, &err), &err);
+	must(store_put(s, "p/pieces", &(struct store_src){piece, ARRAY_LEN(piece)}, &err), &err);
 	must(store_get(s, "p/pieces", &b, &err), &err);
 	ck_assert_uint_eq(b.len, total);
 	ck_assert(memcmp(b.p, p, total) == 0);
@@ -597,7 +597,7 @@ static void *race_run(void *arg)
 		struct err err = ERR_INIT;
 
 		(void)snprintf(key, sizeof key, "race/%d/key", k);
-		int rc = store_put(r->s, key, &src, 0, &err);
+		int rc = store_put(r->s, key, &src, &err);
 
 		r->won[k] = rc == 0;
 		r->strange += rc != 0 && rc != -ERR_EXISTS;
