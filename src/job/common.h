@@ -19,6 +19,11 @@ struct sites {
 /* only: name of one site (ERR_USAGE when the plan has no such), NULL: all. create: make missing places (init). */
 int sites_open(const struct job *j, const char *only, bool create, struct sites *ret, struct err *err) HF_NODISCARD;
 void sites_close(struct sites *s);
+/*
+ * One site of the plan, ready for use: driver with its credentials (secret references are read now), then throttle, then retry.
+ * Its errors carry the site's name.
+ */
+int site_open(const struct job *j, const struct plan_site *ps, bool create, struct store **ret, struct err *err) HF_NODISCARD;
 /* Configuration of the repository: the newest of all sites that can be asked. root_pub: the pinned root key. A site without a
  * configuration that verifies is closed and counts as unreachable. */
 int sites_cfg(const struct sites *s, const unsigned char root_pub[ED25519_PUB_LEN], struct cfg *ret, struct err *err) HF_NODISCARD;
@@ -37,6 +42,8 @@ char *path_source_state(const struct job *j, const char *source);
 int root_pub_load(const struct job *j, unsigned char pub[ED25519_PUB_LEN], struct err *err) HF_NODISCARD;
 /* Source keys of the highest epoch; ERR_MISSING with a hint to init. */
 int host_keys_load(const struct job *j, const char *source, struct source_keys *ret, struct err *err) HF_NODISCARD;
+/* The same without a plan at hand: its name is enough. */
+int host_keys_find(const struct root *r, const char *plan, const char *source, struct source_keys *ret, struct err *err) HF_NODISCARD;
 int log_seed_load(const struct job *j, struct secret *ret, struct err *err) HF_NODISCARD;
 /* The opening key: only jobs of a recovery host call it. */
 int recovery_key_load(const struct job *j, struct opening_key *ret, struct err *err) HF_NODISCARD;

@@ -3,35 +3,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include "base/fs.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/str.h"
+#include "job/secret_ref.h"
 
-#define SECRET_MAX (64u << 10)
 #define TAIL_SHOWN 150
-
-/* Value behind a reference; a final newline of a file does not count. */
-static int read_secret(const char *ref, struct buf *out, struct err *err)
-{
-	const char *dir = secure_getenv("CREDENTIALS_DIRECTORY");
-	int rc;
-	if (str_starts(ref, "env:")) {
-		const char *v = secure_getenv(ref + 4);
-		return v ? buf_put(out, v, strlen(v), err) : err_set(err, ERR_MISSING, "secret %s is not in the environment", ref);
-	}
-	if (str_starts(ref, "file:")) {
-		rc = fs_read(ref + 5, out, err);
-	} else {
-		CLEAN(free_ptr) char *path = fs_join(dir ? dir : "/nonexistent", ref + strlen("systemd-credential:"));
-		rc = fs_read(path, out, err);
-	}
-	if (rc)
-		return err_wrap(err, "secret %s", ref);
-	if (out->len && out->p[out->len - 1] == '\n')
-		out->len--;
-	return 0;
-}
 
 int hook_env_init(struct hook_env *e, const struct plan_pairs *pairs, const char *const *more, struct err *err)
 {
@@ -40,22 +17,20 @@ int hook_env_init(struct hook_env *e, const struct plan_pairs *pairs, const char
 		n_more++;
 	*e = (struct hook_env){.v = xcalloc(pairs->n + n_more + 1, sizeof *e->v)};
 	for (size_t i = 0; i < pairs->n; i++) {
-		CLEAN(buf_release) struct buf value = BUF_INIT(SECRET_MAX);
+		CLEAN(secret_release) struct secret value = {0};
 		const char *text = pairs->v[i].value;
 		if (plan_is_secret_ref(text)) {
-			int rc = read_secret(text, &value, err);
+			int rc = secret_ref_read(text, &value, err);
 			if (rc) {
 				hook_env_release(e);
 				return rc;
 			}
-			text = buf_str(&value);
+			text = secret_text(&value);
 		}
 		size_t n = strlen(pairs->v[i].name) + strlen(text) + 2;
 		char *one = xmalloc(n);
 		snprintf(one, n, "%s=%s", pairs->v[i].name, text);
 		e->v[e->n++] = one;
-		if (value.p)
-			mem_cleanse(value.p, value.cap);
 	}
 	for (size_t i = 0; i < n_more; i++)
 		e->v[e->n++] = xstrdup(more[i]);

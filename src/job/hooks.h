@@ -1,6 +1,6 @@
 /*
  * Commands of a plan: argument vectors with a clean environment, a timeout and bounded output. Values of the environment may be
- * secret references (file:, env:, systemd-credential:), read only here and cleansed after the start.
+ * secret references (secret_ref.h); they are cleansed after the start.
  */
 #ifndef JOB_HOOKS_H
 #define JOB_HOOKS_H
@@ -13,7 +13,7 @@ struct hook_env {
 	const char **v; /* "NAME=value", NULL-terminated */
 	size_t n;
 };
-/* Of a plan's pairs and further "NAME=value" (NULL-terminated or NULL). ERR_MISSING for a secret that is not there. */
+/* Of a plan's pairs and further "NAME=value" (NULL-terminated or NULL). ERR_USAGE for a secret that is not there. */
 int hook_env_init(struct hook_env *e, const struct plan_pairs *pairs, const char *const *more, struct err *err) HF_NODISCARD;
 void hook_env_release(struct hook_env *e); /* cleanses */
 

@@ -20,8 +20,8 @@ static int each_part(const struct plan *p, unserved_fn fn, void *arg)
 {
 	int rc = 0;
 	for (size_t i = 0; !rc && i < p->n_sites; i++)
-		if (!str_starts(p->sites[i].url, "file://"))
-			rc = item(fn, arg, NEEDS_SITES, "sites", i, "url", "only file:// sites are served by this build");
+		if (!store_has_driver(p->sites[i].url))
+			rc = item(fn, arg, NEEDS_SITES, "sites", i, "url", "sites of this kind are not served by this build");
 	for (size_t i = 0; !rc && i < p->n_sources; i++) {
 		if (p->sources[i].host && !str_eq(p->sources[i].host, "local"))
 			rc = item(fn, arg, NEEDS_SOURCES, "sources", i, "host", "sources on other hosts are not served by this build");

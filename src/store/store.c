@@ -112,6 +112,22 @@ static const struct driver {
         {"mem", open_mem},
 };
 
+static const struct driver *driver_of(const char *url)
+{
+	const char *sep = strstr(url, "://");
+
+	for (size_t i = 0; sep && i < ARRAY_LEN(drivers); i++)
+		if (strlen(drivers[i].scheme) == (size_t)(sep - url) &&
+		        !memcmp(url, drivers[i].scheme, (size_t)(sep - url)))
+			return &drivers[i];
+	return NULL;
+}
+
+bool store_has_driver(const char *url)
+{
+	return driver_of(url) != NULL;
+}
+
 /* The URL as it may be shown: a password before the host is left out. */
 static char *public_url(const char *url, const char *rest)
 {
@@ -137,24 +153,21 @@ int store_open(const char *url, const struct store_config *c, struct store **ret
 
 	if (!config.name)
 		config.name = shown;
-	for (size_t i = 0; i < ARRAY_LEN(drivers); i++) {
-		size_t n = strlen(drivers[i].scheme);
+	const struct driver *d = driver_of(url);
 
-		if ((size_t)(sep - url) != n || memcmp(url, drivers[i].scheme, n))
-			continue;
-		int rc = drivers[i].open(sep + 3, &config, ret, err);
+	if (!d)
+		return err_set(err, ERR_UNSUPPORTED, "site %s: there is no storage driver for '%.*s'", config.name,
+		        (int)MIN(sep - url, 32), url);
+	int rc = d->open(sep + 3, &config, ret, err);
 
-		if (rc) {
-			if (err)
-				(void)err_wrap(err, "site %s", config.name);
-			return rc;
-		}
-		free((*ret)->name);
-		(*ret)->name = xstrdup(config.name);
-		return 0;
+	if (rc) {
+		if (err)
+			(void)err_wrap(err, "site %s", config.name);
+		return rc;
 	}
-	return err_set(err, ERR_UNSUPPORTED, "site %s: there is no storage driver for '%.*s'", config.name,
-	        (int)MIN(sep - url, 32), url);
+	free((*ret)->name);
+	(*ret)->name = xstrdup(config.name);
+	return 0;
 }
 
 void store_free(struct store *s)

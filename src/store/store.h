@@ -123,6 +123,8 @@ struct store_config {
 /* Open by URL (file:///dir with %XX decoded, mem://name, sftp://user@host[:port]/dir, s3://bucket/prefix). ERR_UNSUPPORTED
  * names the scheme; ERR_UNREACHABLE when the place is not there. */
 int store_open(const char *url, const struct store_config *c, struct store **ret, struct err *err) HF_NODISCARD;
+/* Is there a driver for the scheme of this URL? */
+bool store_has_driver(const char *url);
 void store_free(struct store *s);
 void store_free_ptr(struct store **s); /* for CLEAN() */
 
