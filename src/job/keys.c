@@ -29,11 +29,16 @@ char *path_opening_key(const struct job *j)
 	return fs_join(j->root->keys, name);
 }
 
-char *path_source_key(const struct job *j, const char *source, uint32_t epoch)
+static char *source_key(const struct root *r, const char *plan, const char *source, uint32_t epoch)
 {
 	char name[2 * SOURCE_MAX + 64];
-	snprintf(name, sizeof name, "sources/%s.%s.%u.key", j->plan->name, source, epoch);
-	return fs_join(j->root->keys, name);
+	snprintf(name, sizeof name, "sources/%s.%s.%u.key", plan, source, epoch);
+	return fs_join(r->keys, name);
+}
+
+char *path_source_key(const struct job *j, const char *source, uint32_t epoch)
+{
+	return source_key(j->root, j->plan->name, source, epoch);
 }
 
 char *path_source_state(const struct job *j, const char *source)
@@ -42,11 +47,11 @@ char *path_source_state(const struct job *j, const char *source)
 	return fs_join(plan, source);
 }
 
-static int no_keys(const struct job *j, const char *path, struct err *err)
+static int no_keys(const char *plan, const char *path, struct err *err)
 {
 	err_set(err, ERR_MISSING, "%s is not there", path);
 	err->code = ERR_USAGE; /* not damage of a copy: the installation was not set up */
-	return err_hint(err, "run 'holdfast init %s' first", j->plan_path ? j->plan_path : j->plan->name);
+	return err_hint(err, "run 'holdfast init' with the plan '%s' first", plan);
 }
 
 int root_pub_load(const struct job *j, unsigned char pub[ED25519_PUB_LEN], struct err *err)
@@ -55,7 +60,7 @@ int root_pub_load(const struct job *j, unsigned char pub[ED25519_PUB_LEN], struc
 	CLEAN(buf_release) struct buf b = BUF_INIT(128);
 	int rc = fs_read(path, &b, err);
 	if (rc == -ERR_MISSING)
-		return no_keys(j, path, err);
+		return no_keys(j->plan->name, path, err);
 	if (rc)
 		return rc;
 	if (b.len && b.p[b.len - 1] == '\n')
@@ -66,12 +71,12 @@ int root_pub_load(const struct job *j, unsigned char pub[ED25519_PUB_LEN], struc
 }
 
 /* Highest epoch there is a key file for, 0: none. */
-static uint32_t newest_epoch(const struct job *j, const char *source)
+static uint32_t newest_epoch(const struct root *r, const char *plan, const char *source)
 {
 	char prefix[2 * SOURCE_MAX + 8];
 	unsigned long best = 0;
-	CLEAN(free_ptr) char *dir = fs_join(j->root->keys, "sources");
-	snprintf(prefix, sizeof prefix, "%s.%s.", j->plan->name, source);
+	CLEAN(free_ptr) char *dir = fs_join(r->keys, "sources");
+	snprintf(prefix, sizeof prefix, "%s.%s.", plan, source);
 	DIR *d = opendir(dir);
 	for (struct dirent *e; d && (e = readdir(d));) {
 		char *end;
@@ -86,18 +91,23 @@ static uint32_t newest_epoch(const struct job *j, const char *source)
 	return (uint32_t)best;
 }
 
-int host_keys_load(const struct job *j, const char *source, struct source_keys *ret, struct err *err)
+int host_keys_find(const struct root *r, const char *plan, const char *source, struct source_keys *ret, struct err *err)
 {
-	uint32_t epoch = newest_epoch(j, source);
-	CLEAN(free_ptr) char *path = path_source_key(j, source, epoch ? epoch : 1);
+	uint32_t epoch = newest_epoch(r, plan, source);
+	CLEAN(free_ptr) char *path = source_key(r, plan, source, epoch ? epoch : 1);
 	if (!epoch)
-		return no_keys(j, path, err);
+		return no_keys(plan, path, err);
 	int rc = source_keys_load(ret, path, err);
 	if (!rc && (!str_eq(ret->source, source) || ret->epoch != epoch)) {
 		source_keys_release(ret);
 		return err_set(err, ERR_FORMAT, "%s holds keys of another source or epoch", path);
 	}
 	return rc;
+}
+
+int host_keys_load(const struct job *j, const char *source, struct source_keys *ret, struct err *err)
+{
+	return host_keys_find(j->root, j->plan->name, source, ret, err);
 }
 
 int log_seed_load(const struct job *j, struct secret *ret, struct err *err)
@@ -107,7 +117,7 @@ int log_seed_load(const struct job *j, struct secret *ret, struct err *err)
 	unsigned char seed[ED25519_SEED_LEN];
 	int rc = fs_read(path, &b, err);
 	if (rc == -ERR_MISSING)
-		return no_keys(j, path, err);
+		return no_keys(j->plan->name, path, err);
 	if (rc)
 		return rc;
 	if (b.len && b.p[b.len - 1] == '\n')
