@@ -54,6 +54,7 @@ static void fill(struct err *err, enum err_code code, int sys_errno, const char 
 	err->code = code;
 	err->retryable = row_of(code)->retryable;
 	err->sys_errno = sys_errno;
+	err->retry_after_ms = 0;
 	memcpy(err->msg, text, MSG_SIZE);
 	err->hint[0] = '\0';
 }

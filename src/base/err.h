@@ -11,6 +11,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 enum err_code {
 	ERR_OK = 0,
@@ -23,6 +24,7 @@ struct err {
 	enum err_code code;
 	bool retryable;
 	int sys_errno;  /* errno behind it, 0 for none */
+	int64_t retry_after_ms; /* not before: what the other side asked for, 0 for none */
 	char msg[384];  /* always terminated */
 	char hint[192]; /* next step, may be empty */
 };

@@ -4,15 +4,14 @@
 #include <string.h>
 #include <unistd.h>
 #include "store/fault.h"
-#include "store/store.h"
+#include "store/filter.h"
 #include "base/mem.h"
 #include "base/str.h"
 
 #define RULES_MAX 64 /* a set of rules is a uint64_t */
 
 struct fault_store {
-	struct store base;
-	struct store *below;
+	struct filter f;
 	struct fault_rule *rule;
 	size_t n;
 	pthread_mutex_t mutex; /* counters and old listings of the rules */
@@ -135,7 +134,7 @@ static int fault_put(struct store *s, const char *key, const struct store_src *s
 	if (has_rule(f, set, FAULT_DROP))
 		return after(f, set, 0);
 	if (!changes_bytes(f, set))
-		return after(f, set, f->below->ops->put(f->below, key, src, err));
+		return after(f, set, f->f.below->ops->put(f->f.below, key, src, err));
 	CLEAN(buf_release) struct buf b = BUF_INIT(2 * STORE_OBJECT_MAX);
 
 	for (size_t i = 0; i < src->n_pieces && !rc; i++)
@@ -147,7 +146,7 @@ static int fault_put(struct store *s, const char *key, const struct store_src *s
 	const struct store_piece piece = {b.p, b.len};
 	const struct store_src changed = {&piece, 1};
 
-	return after(f, set, f->below->ops->put(f->below, key, &changed, err));
+	return after(f, set, f->f.below->ops->put(f->f.below, key, &changed, err));
 }
 
 /* Finds the key behind `key`, or else the first one that is another. */
@@ -180,7 +179,7 @@ static int swapped(struct fault_store *f, uint64_t set, const char *key, char re
 	memcpy(ret, key, strlen(key) + 1);
 	if (!r)
 		return 0;
-	int rc = f->below->ops->list(f->below, r->prefix, NULL, see_other, &o, err);
+	int rc = f->f.below->ops->list(f->f.below, r->prefix, NULL, see_other, &o, err);
 
 	if (rc < 0)
 		return rc;
@@ -203,12 +202,12 @@ static int fault_get(
 	if (rc)
 		return rc;
 	if (!changes_bytes(f, set))
-		return after(f, set, f->below->ops->get(f->below, from, range, sink, err));
+		return after(f, set, f->f.below->ops->get(f->f.below, from, range, sink, err));
 	CLEAN(buf_release) struct buf b = BUF_INIT(2 * STORE_OBJECT_MAX);
 	struct store_sink whole = {store_buf_write, &b};
 
 	/* Offsets in rules are those of the object, whatever part of it is asked for. */
-	rc = f->below->ops->get(f->below, from, (struct store_range){0, 0}, &whole, err);
+	rc = f->f.below->ops->get(f->f.below, from, (struct store_range){0, 0}, &whole, err);
 	if (!rc)
 		rc = change_bytes(f, set, &b, err);
 	if (!rc && range.off < b.len) {
@@ -260,7 +259,7 @@ static int make_stale(struct fault_store *f, struct fault_rule *r, const char *p
 
 	pthread_mutex_lock(&f->mutex);
 	if (!r->has_old)
-		rc = f->below->ops->list(f->below, r->prefix, NULL, collect, &r->old, err);
+		rc = f->f.below->ops->list(f->f.below, r->prefix, NULL, collect, &r->old, err);
 	r->has_old = rc == 0;
 	if (!r->has_old)
 		fault_entries_release(&r->old);
@@ -277,7 +276,7 @@ static int changed_list(struct fault_store *f, uint64_t set, const char *prefix,
         void *arg, struct err *err)
 {
 	CLEAN(fault_entries_release) struct fault_entries l = {0};
-	int rc = f->below->ops->list(f->below, prefix, above, collect, &l, err);
+	int rc = f->f.below->ops->list(f->f.below, prefix, above, collect, &l, err);
 
 	for (size_t i = 0; i < f->n && !rc; i++) {
 		if (!(set >> i & 1))
@@ -305,7 +304,7 @@ static int fault_list(
 		return rc;
 	if (has_rule(f, set, FAULT_DROP) || has_rule(f, set, FAULT_STALE))
 		return after(f, set, changed_list(f, set, prefix, above, fn, arg, err));
-	return after(f, set, f->below->ops->list(f->below, prefix, above, fn, arg, err));
+	return after(f, set, f->f.below->ops->list(f->f.below, prefix, above, fn, arg, err));
 }
 
 /* --- the rest --- */
@@ -316,7 +315,7 @@ static int fault_stat(struct store *s, const char *key, struct store_stat *ret, 
 	uint64_t set = acting(f, FAULT_STAT, key);
 	int rc = before(f, set, key, err);
 
-	return rc ? rc : after(f, set, f->below->ops->stat(f->below, key, ret, err));
+	return rc ? rc : after(f, set, f->f.below->ops->stat(f->f.below, key, ret, err));
 }
 
 static int fault_remove(struct store *s, const char *key, struct err *err)
@@ -326,15 +325,8 @@ static int fault_remove(struct store *s, const char *key, struct err *err)
 	int rc = before(f, set, key, err);
 
 	if (!rc && !has_rule(f, set, FAULT_DROP))
-		rc = f->below->ops->remove(f->below, key, err);
+		rc = f->f.below->ops->remove(f->f.below, key, err);
 	return after(f, set, rc);
-}
-
-static int fault_sync(struct store *s, struct err *err)
-{
-	struct store *below = fault_of(s)->below;
-
-	return below->ops->sync(below, err);
 }
 
 /* Everything but what is below, which is not ours until the rules have been read. */
@@ -344,24 +336,22 @@ static void fault_dispose(struct fault_store *f)
 		fault_rule_release(&f->rule[i]);
 	free(f->rule);
 	pthread_mutex_destroy(&f->mutex);
-	free(f->base.name);
 	free(f);
 }
 
 static void fault_free(struct store *s)
 {
-	store_free(fault_of(s)->below);
+	filter_release(&fault_of(s)->f);
 	fault_dispose(fault_of(s));
 }
 
-static const struct store_ops fault_ops = {
+static const struct store_ops changes = {
         .scheme = "fault",
         .put = fault_put,
         .get = fault_get,
         .stat = fault_stat,
         .list = fault_list,
         .remove = fault_remove,
-        .sync = fault_sync,
         .free = fault_free,
 };
 
@@ -372,10 +362,6 @@ int store_fault_new(struct store *below, const char *const *rules, struct store 
 	int rc = 0;
 
 	*ret = NULL;
-	f->base.ops = &fault_ops;
-	f->base.caps = below->caps & ~(uint32_t)STORE_LOCAL; /* files read directly would have no faults */
-	f->base.name = xstrdup(below->name);
-	f->below = below;
 	pthread_mutex_init(&f->mutex, NULL);
 	for (size_t i = 0; rules && rules[i] && !rc; i++) {
 		if (i == RULES_MAX) {
@@ -389,6 +375,7 @@ int store_fault_new(struct store *below, const char *const *rules, struct store 
 		fault_dispose(f);
 		return rc;
 	}
-	*ret = &f->base;
+	filter_init(&f->f, &changes, below);
+	*ret = &f->f.base;
 	return 0;
 }

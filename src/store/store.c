@@ -1,4 +1,4 @@
-#include "store/store.h"
+#include "store/filter.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -388,11 +388,6 @@ int store_sync(struct store *s, struct err *err)
 
 /* --- what not every place has --- */
 
-static int lacks(const struct store *s, const char *what, struct err *err)
-{
-	return err_set(err, ERR_UNSUPPORTED, "site %s: %s", s->name, what);
-}
-
 int store_get_older(struct store *s, const char *key, unsigned n, struct store_sink *sink, struct err *err)
 {
 	struct sink_guard g = {sink, 0};
@@ -400,9 +395,7 @@ int store_get_older(struct store *s, const char *key, unsigned n, struct store_s
 
 	if (check_key(s, key, err))
 		return -ERR_FORMAT;
-	if (!s->ops->get_older)
-		return lacks(s, "it keeps no versions of objects", err);
-	int rc = s->ops->get_older(s, key, n, &guarded, err);
+	int rc = op_get_older(s, key, n, &guarded, err);
 
 	return g.rc ? g.rc : at_site(s, rc, err);
 }
@@ -411,41 +404,36 @@ int store_digest(struct store *s, const char *key, unsigned char ret[32], struct
 {
 	if (check_key(s, key, err))
 		return -ERR_FORMAT;
-	if (!s->ops->digest)
-		return lacks(s, "it cannot compute digests", err);
-	return at_site(s, s->ops->digest(s, key, ret, err), err);
+	return at_site(s, op_digest(s, key, ret, err), err);
 }
 
 int store_lock(struct store *s, const char *key, struct store_lock *ret, struct err *err)
 {
 	if (check_key(s, key, err))
 		return -ERR_FORMAT;
-	if (!s->ops->lock)
-		return lacks(s, "it has no locks", err);
-	return at_site(s, s->ops->lock(s, key, ret, err), err);
+	return at_site(s, op_lock(s, key, ret, err), err);
 }
 
 int store_extend(struct store *s, const char *key, int64_t until_ns, struct err *err)
 {
 	if (check_key(s, key, err))
 		return -ERR_FORMAT;
-	if (!s->ops->extend)
-		return lacks(s, "it has no locks", err);
-	return at_site(s, s->ops->extend(s, key, until_ns, err), err);
+	return at_site(s, op_extend(s, key, until_ns, err), err);
 }
 
 int store_clock(struct store *s, int64_t *ret_ns, struct err *err)
 {
-	if (!s->ops->clock)
-		return lacks(s, "it does not tell its time", err);
-	return at_site(s, s->ops->clock(s, ret_ns, err), err);
+	return at_site(s, op_clock(s, ret_ns, err), err);
 }
 
 int store_attack(struct store *s, enum store_attack what, const char *key, struct err *err)
 {
 	if (check_key(s, key, err))
 		return -ERR_FORMAT;
-	if (!s->ops->attack)
-		return lacks(s, "there is nothing to try", err);
-	return at_site(s, s->ops->attack(s, what, key, err), err);
+	return at_site(s, op_attack(s, what, key, err), err);
+}
+
+int store_pace(const struct store *s, size_t n, struct err *err)
+{
+	return s->pace ? s->pace->take(s->pace->arg, n, err) : 0;
 }

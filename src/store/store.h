@@ -34,6 +34,7 @@ enum store_cap {
 	STORE_REMOTE = 1 << 7, /* another machine: it may be away, answers cost round trips */
 	STORE_VERSIONS = 1 << 8, /* store_get_older works */
 	STORE_DIGEST = 1 << 9,   /* store_digest works: the site reads, nothing is transferred */
+	STORE_PACED = 1 << 10,   /* the driver calls store_pace() for what it sends and receives */
 };
 
 /* Bytes to put: memory pieces, given in order. Borrowed for the call. */
@@ -99,11 +100,31 @@ struct store_ops { /* static const, one per driver or filter */
 	int (*clock)(struct store *s, int64_t *ret_ns, struct err *err);
 	int (*attack)(struct store *s, enum store_attack what, const char *key, struct err *err);
 };
+/*
+ * How a site is doing, kept by its retry filter and read by who has other sites to serve.
+ */
+struct store_trouble {
+	atomic_uint retrying; /* operations that failed and are to be tried again */
+	atomic_uint refusals; /* tries that failed so far, all operations together */
+	atomic_bool give_up;  /* set by anyone: from now on each operation is tried once, who waits returns at once */
+};
+/* Bytes a second as a throttle filter above allows them: take() waits until n more bytes may flow. */
+struct store_pace {
+	int (*take)(void *arg, size_t n, struct err *err);
+	void *arg;
+};
 struct store {
 	const struct store_ops *ops;
 	uint32_t caps; /* enum store_cap */
 	char *name;    /* for messages: the site's name or the URL without secrets */
+	struct store_trouble *trouble;  /* of the retry filter at or below this store; NULL: there is none */
+	const struct store_pace *pace;  /* of the throttle filter right above; NULL: as fast as it goes */
 };
+/*
+ * For drivers with STORE_PACED: call it before n bytes (at most 256 KiB) of an object are sent, or after they were
+ * received. ERR_CANCELLED ends the operation. Does nothing where nothing limits the site.
+ */
+int store_pace(const struct store *s, size_t n, struct err *err) HF_NODISCARD;
 
 struct store_config {
 	const char *name; /* site name for messages; NULL: the URL */
@@ -211,6 +232,46 @@ int store_fault_new(struct store *below, const char *const *rules, struct store 
  * the error's name, seconds: "put KEY 1234 ok 0.003".
  */
 struct store *store_trace_new(struct store *below, void (*fn)(void *arg, const char *line), void *arg);
+
+/*
+ * For distant sites: failures that err->retryable says may pass are tried again, after waits that double from base_ms to
+ * cap_ms (each a random part of that, or as long as the site asked for), until total_ms have gone since the first
+ * failure or since the last larger part of the object or list arrived. Never more than three requests an operation in the
+ * long run: retries are paid from a reserve that two a success fill up again, and when it is empty one a cap_ms is left
+ * for all threads together.
+ *
+ * A get goes on where its bytes stopped and a list behind its last key; nothing is handed on twice. A put with an unknown
+ * outcome is put again, and when its key is then taken by equal bytes it has succeeded: they are read; where that is
+ * denied, the size decides if the key ends with the digest of the bytes. When all has failed the last error says how often
+ * and how long it was tried. cancel and trouble->give_up end a wait at once. attack is never repeated.
+ */
+struct store_retry {
+	int64_t base_ms, cap_ms, total_ms; /* 0: 1 s, 60 s, 15 min */
+	unsigned reserve;                  /* retries in stock, 0: 20 */
+	/* True with the error at each failure that will be tried again, false when nothing is being retried; any thread. */
+	void (*state)(void *arg, bool retrying, const struct err *err);
+	/* For tests: the time, and to wait (then cancel is looked at again). NULL: the clock, a sleep. */
+	int64_t (*now_ms)(void *arg);
+	void (*wait)(void *arg, int64_t ms);
+	void *arg;
+	const atomic_bool *cancel;
+};
+struct store *store_retry_new(struct store *below, const struct store_retry *opts); /* opts NULL: as above */
+/*
+ * At most `rate` bytes a second of objects put and got, all threads together. Between from_min (inclusive) and to_min
+ * (exclusive; it may wrap) of the local day as minute() tells it, and always when from_min is negative; outside of that
+ * there is no limit. A driver with STORE_PACED is slowed slice by slice, for others a put waits before it begins.
+ */
+struct store_throttle {
+	uint64_t rate;             /* 0: none */
+	int64_t from_min, to_min;  /* minutes of the local day */
+	int (*minute)(void *arg);  /* NULL: by the process's time zone */
+	int64_t (*now_ms)(void *arg); /* this and wait as in store_retry */
+	void (*wait)(void *arg, int64_t ms);
+	void *arg;
+	const atomic_bool *cancel;
+};
+struct store *store_throttle_new(struct store *below, const struct store_throttle *opts);
 
 /*
  * Fan-out: one operation on several sites at once, each site with its own thread, queue and fate. A site that failed

@@ -427,7 +427,7 @@ START_TEST(a_list_that_breaks_the_rules_is_refused)
 	        {"p/b", "p/a"}, {"p/a", "p/a"}, {"q/a"}, {"p/../../etc/passwd"}, {"p/"}, {"p/a", "p/b\n"}, {""}};
 	static const struct store_ops ops = {.scheme = "liar", .list = lying_list};
 	char name[] = "liar";
-	struct store s = {&ops, 0, name};
+	struct store s = {.ops = &ops, .name = name};
 	struct store_keys keys;
 	struct err err = ERR_INIT;
 
