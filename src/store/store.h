@@ -74,6 +74,7 @@ enum store_attack {
 	STORE_DELETE,         /* so that a get finds nothing, be it by a delete marker */
 	STORE_DELETE_VERSION, /* the bytes themselves, for ever */
 	STORE_SHORTEN_LOCK,
+	STORE_BAD_DIGEST,     /* a put of a key that is free, whose announced digest is not that of its bytes */
 };
 /* Called once a key in ascending byte order of whole keys; non-zero stops the listing and is returned. */
 typedef int (*store_list_fn)(void *arg, const char *key, const struct store_stat *st, struct err *err);
