@@ -79,11 +79,15 @@ static int before(struct fault_store *f, uint64_t set, const char *key, struct e
 	return r ? err_set(err, r->code, "planted fault '%s' at %s", r->text, *key ? key : "*") : 0;
 }
 
-static int after(struct fault_store *f, uint64_t set, int rc)
+static int after(struct fault_store *f, uint64_t set, const char *key, int rc, struct err *err)
 {
+	size_t at = 0;
+	const struct fault_rule *r;
+
 	if (has_rule(f, set, FAULT_KILLAFTER))
 		(void)kill(getpid(), SIGKILL);
-	return rc;
+	r = rc ? NULL : next_rule(f, set, FAULT_FAILAFTER, &at);
+	return r ? err_set(err, r->code, "planted fault '%s' at %s", r->text, *key ? key : "*") : rc;
 }
 
 /* --- changed bytes --- */
@@ -132,9 +136,9 @@ static int fault_put(struct store *s, const char *key, const struct store_src *s
 	if (rc)
 		return rc;
 	if (has_rule(f, set, FAULT_DROP))
-		return after(f, set, 0);
+		return after(f, set, key, 0, err);
 	if (!changes_bytes(f, set))
-		return after(f, set, f->f.below->ops->put(f->f.below, key, src, err));
+		return after(f, set, key, f->f.below->ops->put(f->f.below, key, src, err), err);
 	CLEAN(buf_release) struct buf b = BUF_INIT(2 * STORE_OBJECT_MAX);
 
 	for (size_t i = 0; i < src->n_pieces && !rc; i++)
@@ -146,7 +150,7 @@ static int fault_put(struct store *s, const char *key, const struct store_src *s
 	const struct store_piece piece = {b.p, b.len};
 	const struct store_src changed = {&piece, 1};
 
-	return after(f, set, f->f.below->ops->put(f->f.below, key, &changed, err));
+	return after(f, set, key, f->f.below->ops->put(f->f.below, key, &changed, err), err);
 }
 
 /* Finds the key behind `key`, or else the first one that is another. */
@@ -189,11 +193,79 @@ static int swapped(struct fault_store *f, uint64_t set, const char *key, char re
 	return 0;
 }
 
+/* Stands between what is below and the caller's sink or callback until the connection "breaks". */
+struct cut {
+	const struct fault_rule *rule; /* NULL: it does not break */
+	uint64_t left;
+	struct store_sink *sink;
+	store_list_fn fn;
+	void *arg;
+	int rc; /* of sink or callback */
+};
+
+static void cut_begin(struct cut *c, struct fault_store *f, uint64_t set)
+{
+	size_t at = 0;
+
+	c->rule = next_rule(f, set, FAULT_CUT, &at);
+	c->left = c->rule ? (uint64_t)c->rule->arg : UINT64_MAX;
+}
+
+static int cut_write(void *arg, const void *p, size_t n, struct err *err)
+{
+	struct cut *c = arg;
+	size_t part = (size_t)MIN(c->left, n);
+
+	c->left -= part;
+	if (part)
+		c->rc = c->sink->write(c->sink->arg, p, part, err);
+	return c->rc ? c->rc : part < n;
+}
+
+static int cut_key(void *arg, const char *key, const struct store_stat *st, struct err *err)
+{
+	struct cut *c = arg;
+
+	if (!c->left)
+		return 1;
+	c->left--;
+	c->rc = c->fn(c->arg, key, st, err);
+	return c->rc;
+}
+
+static int cut_end(const struct cut *c, const char *key, int rc, struct err *err)
+{
+	if (c->rc || rc < 0 || !c->rule)
+		return c->rc ? c->rc : rc;
+	return err_set(err, ERR_UNREACHABLE, "planted fault '%s' at %s", c->rule->text, *key ? key : "*");
+}
+
+/* The object as a whole, changed; offsets in rules are those of the object, whatever part of it is asked for. */
+static int changed_object(struct fault_store *f, uint64_t set, const char *key, unsigned older, struct store_range range,
+        struct store_sink *sink, struct err *err)
+{
+	CLEAN(buf_release) struct buf b = BUF_INIT(2 * STORE_OBJECT_MAX);
+	struct store_sink whole = {store_buf_write, &b};
+	struct store *below = f->f.below;
+	int rc = older ? op_get_older(below, key, older, &whole, err)
+	               : below->ops->get(below, key, (struct store_range){0, 0}, &whole, err);
+
+	if (!rc)
+		rc = change_bytes(f, set, &b, err);
+	if (rc || range.off >= b.len)
+		return rc;
+	size_t left = b.len - (size_t)range.off;
+
+	return sink->write(sink->arg, b.p + range.off, range.len ? (size_t)MIN(left, range.len) : left, err);
+}
+
 static int fault_get(
         struct store *s, const char *key, struct store_range range, struct store_sink *sink, struct err *err)
 {
 	struct fault_store *f = fault_of(s);
 	uint64_t set = acting(f, FAULT_GET, key);
+	struct cut c = {.sink = sink};
+	struct store_sink until = {cut_write, &c};
 	char from[STORE_KEY_MAX + 1];
 	int rc = before(f, set, key, err);
 
@@ -201,21 +273,30 @@ static int fault_get(
 		rc = swapped(f, set, key, from, err);
 	if (rc)
 		return rc;
-	if (!changes_bytes(f, set))
-		return after(f, set, f->f.below->ops->get(f->f.below, from, range, sink, err));
-	CLEAN(buf_release) struct buf b = BUF_INIT(2 * STORE_OBJECT_MAX);
-	struct store_sink whole = {store_buf_write, &b};
+	cut_begin(&c, f, set);
+	if (changes_bytes(f, set))
+		rc = changed_object(f, set, from, 0, range, &until, err);
+	else
+		rc = f->f.below->ops->get(f->f.below, from, range, &until, err);
+	return after(f, set, key, cut_end(&c, key, rc, err), err);
+}
 
-	/* Offsets in rules are those of the object, whatever part of it is asked for. */
-	rc = f->f.below->ops->get(f->f.below, from, (struct store_range){0, 0}, &whole, err);
-	if (!rc)
-		rc = change_bytes(f, set, &b, err);
-	if (!rc && range.off < b.len) {
-		size_t left = b.len - (size_t)range.off;
+static int fault_get_older(struct store *s, const char *key, unsigned n, struct store_sink *sink, struct err *err)
+{
+	struct fault_store *f = fault_of(s);
+	uint64_t set = acting(f, FAULT_OLDER, key);
+	struct cut c = {.sink = sink};
+	struct store_sink until = {cut_write, &c};
+	int rc = before(f, set, key, err);
 
-		rc = sink->write(sink->arg, b.p + range.off, range.len ? (size_t)MIN(left, range.len) : left, err);
-	}
-	return after(f, set, rc);
+	if (rc)
+		return rc;
+	cut_begin(&c, f, set);
+	if (changes_bytes(f, set))
+		rc = changed_object(f, set, key, n, (struct store_range){0, 0}, &until, err);
+	else
+		rc = op_get_older(f->f.below, key, n, &until, err);
+	return after(f, set, key, cut_end(&c, key, rc, err), err);
 }
 
 /* --- changed listings --- */
@@ -298,13 +379,17 @@ static int fault_list(
 {
 	struct fault_store *f = fault_of(s);
 	uint64_t set = acting(f, FAULT_LIST, prefix);
+	struct cut c = {.fn = fn, .arg = arg};
 	int rc = before(f, set, prefix, err);
 
 	if (rc)
 		return rc;
+	cut_begin(&c, f, set);
 	if (has_rule(f, set, FAULT_DROP) || has_rule(f, set, FAULT_STALE))
-		return after(f, set, changed_list(f, set, prefix, above, fn, arg, err));
-	return after(f, set, f->f.below->ops->list(f->f.below, prefix, above, fn, arg, err));
+		rc = changed_list(f, set, prefix, above, cut_key, &c, err);
+	else
+		rc = f->f.below->ops->list(f->f.below, prefix, above, cut_key, &c, err);
+	return after(f, set, prefix, cut_end(&c, prefix, rc, err), err);
 }
 
 /* --- the rest --- */
@@ -315,7 +400,7 @@ static int fault_stat(struct store *s, const char *key, struct store_stat *ret, 
 	uint64_t set = acting(f, FAULT_STAT, key);
 	int rc = before(f, set, key, err);
 
-	return rc ? rc : after(f, set, f->f.below->ops->stat(f->f.below, key, ret, err));
+	return rc ? rc : after(f, set, key, f->f.below->ops->stat(f->f.below, key, ret, err), err);
 }
 
 static int fault_remove(struct store *s, const char *key, struct err *err)
@@ -324,9 +409,61 @@ static int fault_remove(struct store *s, const char *key, struct err *err)
 	uint64_t set = acting(f, FAULT_REMOVE, key);
 	int rc = before(f, set, key, err);
 
-	if (!rc && !has_rule(f, set, FAULT_DROP))
+	if (rc)
+		return rc;
+	if (!has_rule(f, set, FAULT_DROP))
 		rc = f->f.below->ops->remove(f->f.below, key, err);
-	return after(f, set, rc);
+	return after(f, set, key, rc, err);
+}
+
+static int fault_digest(struct store *s, const char *key, unsigned char ret[32], struct err *err)
+{
+	struct fault_store *f = fault_of(s);
+	uint64_t set = acting(f, FAULT_DIGEST, key);
+	struct buf b = {.p = ret, .len = 32, .limit = 32};
+	int rc = before(f, set, key, err);
+
+	if (!rc)
+		rc = op_digest(f->f.below, key, ret, err);
+	if (!rc)
+		rc = change_bytes(f, set, &b, err);
+	return rc ? rc : after(f, set, key, rc, err);
+}
+
+static int fault_lock(struct store *s, const char *key, struct store_lock *ret, struct err *err)
+{
+	struct fault_store *f = fault_of(s);
+	uint64_t set = acting(f, FAULT_LOCK, key);
+	int rc = before(f, set, key, err);
+
+	return rc ? rc : after(f, set, key, op_lock(f->f.below, key, ret, err), err);
+}
+
+static int fault_extend(struct store *s, const char *key, int64_t until_ns, struct err *err)
+{
+	struct fault_store *f = fault_of(s);
+	uint64_t set = acting(f, FAULT_LATER, key);
+	int rc = before(f, set, key, err);
+
+	return rc ? rc : after(f, set, key, op_extend(f->f.below, key, until_ns, err), err);
+}
+
+static int fault_clock(struct store *s, int64_t *ret_ns, struct err *err)
+{
+	struct fault_store *f = fault_of(s);
+	uint64_t set = acting(f, FAULT_CLOCK, "");
+	int rc = before(f, set, "", err);
+
+	return rc ? rc : after(f, set, "", op_clock(f->f.below, ret_ns, err), err);
+}
+
+static int fault_attack(struct store *s, enum store_attack what, const char *key, struct err *err)
+{
+	struct fault_store *f = fault_of(s);
+	uint64_t set = acting(f, FAULT_ATTACK, key);
+	int rc = before(f, set, key, err);
+
+	return rc ? rc : after(f, set, key, op_attack(f->f.below, what, key, err), err);
 }
 
 /* Everything but what is below, which is not ours until the rules have been read. */
@@ -353,6 +490,12 @@ static const struct store_ops changes = {
         .list = fault_list,
         .remove = fault_remove,
         .free = fault_free,
+        .get_older = fault_get_older,
+        .digest = fault_digest,
+        .lock = fault_lock,
+        .extend = fault_extend,
+        .clock = fault_clock,
+        .attack = fault_attack,
 };
 
 int store_fault_new(struct store *below, const char *const *rules, struct store **ret, struct err *err)

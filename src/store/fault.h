@@ -12,11 +12,19 @@ enum fault_op {
 	FAULT_STAT = 1 << 2,
 	FAULT_LIST = 1 << 3,
 	FAULT_REMOVE = 1 << 4,
-	FAULT_ANY = FAULT_PUT | FAULT_GET | FAULT_STAT | FAULT_LIST | FAULT_REMOVE,
+	FAULT_OLDER = 1 << 5,
+	FAULT_DIGEST = 1 << 6,
+	FAULT_LOCK = 1 << 7,
+	FAULT_LATER = 1 << 8, /* extend a lock */
+	FAULT_CLOCK = 1 << 9,
+	FAULT_ATTACK = 1 << 10,
+	FAULT_ANY = (1 << 11) - 1,
 };
 
 enum fault_action {
 	FAULT_FAIL,
+	FAULT_FAILAFTER,
+	FAULT_CUT,
 	FAULT_FLIP,
 	FAULT_TRUNCATE,
 	FAULT_EXTEND,
@@ -43,7 +51,7 @@ struct fault_rule {
 	enum fault_action action;
 	int64_t arg;
 	bool has_arg;
-	enum err_code code; /* of FAULT_FAIL */
+	enum err_code code; /* of FAULT_FAIL and FAULT_FAILAFTER */
 	uint64_t after, times;
 
 	uint64_t seen; /* matching operations so far */

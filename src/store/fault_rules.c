@@ -16,9 +16,11 @@ static const struct {
 	enum argument argument;
 } actions[] = {
         {"fail", FAULT_FAIL, FAULT_ANY, ARG_CODE},
-        {"flip", FAULT_FLIP, FAULT_PUT | FAULT_GET, ARG_OPTIONAL},
-        {"truncate", FAULT_TRUNCATE, FAULT_PUT | FAULT_GET, ARG_NUMBER},
-        {"extend", FAULT_EXTEND, FAULT_PUT | FAULT_GET, ARG_NUMBER},
+        {"failafter", FAULT_FAILAFTER, FAULT_ANY, ARG_CODE},
+        {"cut", FAULT_CUT, FAULT_GET | FAULT_OLDER | FAULT_LIST, ARG_NUMBER},
+        {"flip", FAULT_FLIP, FAULT_PUT | FAULT_GET | FAULT_OLDER | FAULT_DIGEST, ARG_OPTIONAL},
+        {"truncate", FAULT_TRUNCATE, FAULT_PUT | FAULT_GET | FAULT_OLDER, ARG_NUMBER},
+        {"extend", FAULT_EXTEND, FAULT_PUT | FAULT_GET | FAULT_OLDER, ARG_NUMBER},
         {"swap", FAULT_SWAP, FAULT_GET, ARG_NONE},
         {"drop", FAULT_DROP, FAULT_PUT | FAULT_LIST | FAULT_REMOVE, ARG_NONE},
         {"stale", FAULT_STALE, FAULT_LIST, ARG_NONE},
@@ -35,6 +37,12 @@ static const struct {
         {"stat", FAULT_STAT},
         {"list", FAULT_LIST},
         {"remove", FAULT_REMOVE},
+        {"older", FAULT_OLDER},
+        {"digest", FAULT_DIGEST},
+        {"lock", FAULT_LOCK},
+        {"later", FAULT_LATER},
+        {"clock", FAULT_CLOCK},
+        {"attack", FAULT_ATTACK},
         {"any", FAULT_ANY},
 };
 
@@ -130,6 +138,8 @@ static int parse_action(struct fault_rule *r, struct words *w, const char **ret_
 	}
 	if (r->action == FAULT_EXTEND && (r->arg < 0 || r->arg > (int64_t)STORE_OBJECT_MAX))
 		return bad_rule(w, "cannot extend by", "a negative or huge number", err);
+	if (r->action == FAULT_CUT && r->arg < 0)
+		return bad_rule(w, "cannot cut after", "a negative number", err);
 	*ret_next = word;
 	return 0;
 }

@@ -213,13 +213,17 @@ int store_mem_open(const char *name, struct store **ret, struct err *err) HF_NOD
  * Faults for tests and for the planted negative drills. `rules` ends with NULL; each is "OP PREFIX ACTION [ARG]
  * [after N] [times N]": "get p/ flip 1000", "put i/ fail NOSPACE after 3", "list x/ drop", "put w/ kill after 5".
  *
- * OP is put, get, stat, list, remove or any; PREFIX is that of the keys, * for all. A rule passes over its first
- * `after` matching operations and acts on the next `times` (default: all). Rules act in the order given.
+ * OP is put, get, stat, list, remove, older, digest, lock, later (extend), clock, attack or any; PREFIX is that of the keys,
+ * * for all. A rule passes over its first `after` matching operations and acts on the next `times` (default: all). Rules
+ * act in the order given.
  *
  *   fail CODE        return that error, a name of err.def (all OPs)
- *   flip [OFFSET]    turn bit 0 of a byte, default the middle one, negative from the end (put: what is stored; get)
- *   truncate N       keep N bytes, negative: drop N at the end (put, get)
- *   extend N         N zero bytes more (put, get)
+ *   failafter CODE   the same when the operation has succeeded: its answer is lost (all OPs)
+ *   cut N            hand on N bytes (get, older) or keys (list), then ERR_UNREACHABLE
+ *   flip [OFFSET]    turn bit 0 of a byte, default the middle one, negative from the end (put: what is stored; get, older,
+ *                    digest)
+ *   truncate N       keep N bytes, negative: drop N at the end (put, get, older)
+ *   extend N         N zero bytes more (put, get, older)
  *   swap             serve the next other object under PREFIX, ERR_FAILED when there is none (get)
  *   drop             acknowledge and do nothing (put, remove); leave out keys under PREFIX (list)
  *   stale            keys under PREFIX as they were when the rule first acted (list)
