@@ -86,7 +86,7 @@ static int decide(struct session *s, size_t n, const struct pending *p, const st
 	return 0;
 }
 
-/* Every so many deltas: put one merge of those that the run began with, so that a cold start fetches few. All are of decided attempts:
+/* Every so many deltas: put one merge of those that the run began with (and of smaller merges), so that a cold start fetches few. All are of decided attempts:
  * the run buried its own. Best effort; the deltas stay. */
 static void put_merge(struct session *s)
 {
@@ -97,7 +97,7 @@ static void put_merge(struct session *s)
 	CLEAN(buf_release) struct buf sealed = BUF_INIT(INDEX_MAX);
 	if (s->deltas / MERGE_DELTAS == (s->deltas + s->deltas_put) / MERGE_DELTAS)
 		return;
-	if (index_merge(s->index, &plain, &why) || sealed_put(&s->o.keys->s.idx_key, s->o.keys->repo, s->o.keys->source, SEALED_MERGE, plain.p, plain.len, &sealed, &why)) {
+	if (index_merge(s->index, INDEX_GROWN, &plain, &why) || sealed_put(&s->o.keys->s.idx_key, s->o.keys->repo, s->o.keys->source, SEALED_MERGE, plain.p, plain.len, &sealed, &why)) {
 		log_msg(LOG_DEBUG, "the index is not merged: %s", why.msg);
 		return;
 	}

@@ -124,9 +124,10 @@ static int load_index(struct session *s, struct err *err)
 	for (size_t i = 0; i < s->o.n_sites; i++) {
 		struct session_site *site = &s->o.site[i];
 		struct index_loaded got;
+		const struct secret *key = &s->o.keys->s.idx_key;
 		if (site->state != SITE_ACTIVE)
 			continue;
-		if (!index_load(site->store, s->o.keys->source, s->o.keys->repo, &s->o.keys->s.idx_key, s->index_dir, s->index, &got, &last)) {
+		if (!index_load(site->store, s->o.keys->source, s->o.keys->repo, &key, 1, s->index_dir, s->index, &got, &last)) {
 			s->deltas = got.deltas;
 			uint32_t n = index_packs(s->index);
 			s->usable_no = xcalloc((size_t)n + 1, sizeof *s->usable_no);

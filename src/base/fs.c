@@ -174,48 +174,74 @@ int fs_read(const char *path, struct buf *out, struct err *err)
 	return read_all(fd, path, out, err);
 }
 
-/* A file being made: its directory, and its temporary name when it has one. */
-struct draft {
-	int dir, fd;
-	char *parent;
-	const char *path, *name; /* borrowed */
-	char tmp[sizeof FS_TMP_PREFIX + 16];
-};
-
-static void draft_release(struct draft *d)
+void fs_draft_release(struct fs_draft *d)
 {
 	if (d->tmp[0])
 		unlinkat(d->dir, d->tmp, 0);
 	close_fd(&d->fd);
 	close_fd(&d->dir);
 	free(d->parent);
+	*d = (struct fs_draft){.fd = -1, .dir = -1};
 }
 
-static int draft_open(struct draft *d, struct err *err)
+static int draft_dir(struct fs_draft *d, const char *path, struct err *err)
 {
-	d->parent = parent_of(d->path, &d->name);
+	*d = (struct fs_draft){.fd = -1, .dir = -1, .path = path};
+	d->parent = parent_of(path, &d->name);
 	if (!*d->name) {
 		errno = EISDIR;
-		return err_sys(err, ERR_IO, "write '%s'", d->path);
+		return err_sys(err, ERR_IO, "write '%s'", path);
 	}
 	d->dir = open(d->parent, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	return d->dir < 0 ? err_sys(err, ERR_IO, "open '%s'", d->parent) : 0;
 }
 
-static int draft_named(struct draft *d, mode_t mode, struct err *err)
+static int draft_named(struct fs_draft *d, mode_t mode, struct err *err)
 {
 	char suffix[17];
 
 	rng_hex(suffix, 8);
 	snprintf(d->tmp, sizeof d->tmp, "%s%s", FS_TMP_PREFIX, suffix);
-	d->fd = openat(d->dir, d->tmp, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, mode);
+	d->fd = openat(d->dir, d->tmp, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, mode);
 	if (d->fd >= 0)
 		return 0;
 	d->tmp[0] = '\0';
 	return err_sys(err, ERR_IO, "make a file in '%s'", d->parent);
 }
 
-static int draft_fill(struct draft *d, const void *p, size_t n, struct err *err)
+int fs_draft_open(struct fs_draft *d, const char *path, mode_t mode, struct err *err)
+{
+	int rc = draft_dir(d, path, err);
+
+	return rc ? rc : draft_named(d, mode, err);
+}
+
+static int draft_sync_dir(struct fs_draft *d, struct err *err)
+{
+	return fsync(d->dir) ? err_sys(err, ERR_IO, "sync '%s'", d->parent) : 0;
+}
+
+int fs_draft_commit(struct fs_draft *d, struct err *err)
+{
+	if (fsync(d->fd))
+		return err_sys(err, ERR_IO, "sync '%s'", d->path);
+	if (renameat(d->dir, d->tmp, d->dir, d->name))
+		return err_sys(err, ERR_IO, "rename to '%s'", d->path);
+	d->tmp[0] = '\0';
+	return draft_sync_dir(d, err);
+}
+
+int fs_replace(const char *path, const void *p, size_t n, mode_t mode, struct err *err)
+{
+	CLEAN(fs_draft_release) struct fs_draft d;
+	int rc = fs_draft_open(&d, path, mode, err);
+
+	if (!rc && fs_write_full(d.fd, p, n))
+		rc = err_sys(err, ERR_IO, "write '%s'", path);
+	return rc ? rc : fs_draft_commit(&d, err);
+}
+
+static int draft_fill(struct fs_draft *d, const void *p, size_t n, struct err *err)
 {
 	if (fs_write_full(d->fd, p, n))
 		return err_sys(err, ERR_IO, "write '%s'", d->path);
@@ -224,26 +250,8 @@ static int draft_fill(struct draft *d, const void *p, size_t n, struct err *err)
 	return 0;
 }
 
-static int draft_sync_dir(struct draft *d, struct err *err)
-{
-	return fsync(d->dir) ? err_sys(err, ERR_IO, "sync '%s'", d->parent) : 0;
-}
-
-int fs_replace(const char *path, const void *p, size_t n, mode_t mode, struct err *err)
-{
-	CLEAN(draft_release) struct draft d = {.dir = -1, .fd = -1, .path = path};
-	int rc = draft_open(&d, err);
-
-	if (rc || (rc = draft_named(&d, mode, err)) || (rc = draft_fill(&d, p, n, err)))
-		return rc;
-	if (renameat(d.dir, d.tmp, d.dir, d.name))
-		return err_sys(err, ERR_IO, "rename to '%s'", path);
-	d.tmp[0] = '\0';
-	return draft_sync_dir(&d, err);
-}
-
 /* Give a draft without a name its name. Through /proc, because AT_EMPTY_PATH asks for a capability. */
-static int link_unnamed(struct draft *d)
+static int link_unnamed(struct fs_draft *d)
 {
 	char self[64];
 
@@ -252,7 +260,7 @@ static int link_unnamed(struct draft *d)
 }
 
 /* Give a draft its final name unless that is taken. Not every file system knows the first way. */
-static int publish_named(struct draft *d)
+static int publish_named(struct fs_draft *d)
 {
 	if (renameat2(d->dir, d->tmp, d->dir, d->name, RENAME_NOREPLACE) == 0) {
 		d->tmp[0] = '\0';
@@ -264,7 +272,7 @@ static int publish_named(struct draft *d)
 }
 
 /* 0 done, 1 this file system or sandbox cannot, negative an error. */
-static int create_unnamed(struct draft *d, const void *p, size_t n, mode_t mode, struct err *err)
+static int create_unnamed(struct fs_draft *d, const void *p, size_t n, mode_t mode, struct err *err)
 {
 	int rc;
 
@@ -284,8 +292,8 @@ static int create_unnamed(struct draft *d, const void *p, size_t n, mode_t mode,
 
 int fs_create(const char *path, const void *p, size_t n, mode_t mode, struct err *err)
 {
-	CLEAN(draft_release) struct draft d = {.dir = -1, .fd = -1, .path = path};
-	int rc = draft_open(&d, err);
+	CLEAN(fs_draft_release) struct fs_draft d;
+	int rc = draft_dir(&d, path, err);
 
 	if (rc)
 		return rc;

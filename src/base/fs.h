@@ -18,6 +18,24 @@ int fs_read(const char *path, struct buf *out, struct err *err) HF_NODISCARD;
 int fs_replace(const char *path, const void *p, size_t n, mode_t mode, struct err *err) HF_NODISCARD;
 /* Create-only and durable: ERR_EXISTS when the name is taken; never visible in part. */
 int fs_create(const char *path, const void *p, size_t n, mode_t mode, struct err *err) HF_NODISCARD;
+/*
+ * Replace in steps, for a file that is made piece by piece: write to (and read from) fd, then commit; release in any case,
+ * which drops what was not committed. `path` must stay.
+ */
+struct fs_draft {
+	int fd;
+	int dir; /* the rest is fs.c's */
+	char *parent;
+	const char *path, *name;
+	char tmp[sizeof FS_TMP_PREFIX + 16];
+};
+#define FS_DRAFT_INIT                                                                                                  \
+	{                                                                                                              \
+		.fd = -1, .dir = -1                                                                                    \
+	}
+int fs_draft_open(struct fs_draft *d, const char *path, mode_t mode, struct err *err) HF_NODISCARD;
+int fs_draft_commit(struct fs_draft *d, struct err *err) HF_NODISCARD;
+void fs_draft_release(struct fs_draft *d);
 int fs_sync_dir(const char *path, struct err *err) HF_NODISCARD;
 bool fs_exists(const char *path); /* a name of any kind, a dangling symlink too */
 /*

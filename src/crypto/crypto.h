@@ -52,6 +52,7 @@ void hkdf(void *out, size_t n_out, const void *key, size_t n_key, const void *sa
 struct aead;
 struct aead *aead_new(void);
 void aead_free(struct aead *a);
+void aead_free_ptr(struct aead **a); /* for CLEAN() */
 /* Set the key for both directions. */
 void aead_key(struct aead *a, const unsigned char key[AEAD_KEY_LEN]);
 /* out holds n bytes of ciphertext and the tag behind it; out may equal in. Aborts on an internal failure. */

@@ -14,7 +14,6 @@ void hkdf_expand(void *out, size_t n_out, const void *prk, size_t n_prk, const v
  */
 struct aead *aead_new_cipher(const char *name);
 void hmac_free_ptr(struct hmac **h);
-void aead_free_ptr(struct aead **a);
 /* X25519 of our private and their public key. False when the result is zero: a low-order public key (RFC 7748, 6.1). */
 bool x25519_shared(const struct secret *priv, const unsigned char pub[X25519_LEN], unsigned char out[X25519_LEN]);
 

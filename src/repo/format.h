@@ -21,6 +21,7 @@
 #define SIGNED_MAX (1u << 20)
 #define FATE_MAX (256u << 20)
 #define INDEX_MAX (1u << 30)
+#define INDEX_MERGE_MAX (256u << 20) /* what is made; 5 million chunks */
 #define HEX_LEN (2 * ID_LEN + 1)
 
 enum chunk_type { CHUNK_CONTENT = 1, CHUNK_ENTRIES = 2, CHUNK_LIST = 3, CHUNK_NOTES = 4 };

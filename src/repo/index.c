@@ -1,29 +1,26 @@
 #include "repo/index_int.h"
 
-#include <fcntl.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/stat.h>
-#include <unistd.h>
 #include "base/mem.h"
 
-/* A bucket of the fan holds about 64 entries of a segment in memory. A mapped one gets a coarser fan: making it touches
- * the file. */
-enum { FAN_SHIFT = 6, FAN_BITS_MEMORY = 17, FAN_BITS_FILE = 16 };
+enum { FAN_SHIFT = 3, FAN_BITS_MAX = 24 };
 
 struct index *index_new(void)
 {
 	return xcalloc(1, sizeof(struct index));
 }
 
-static void segment_release(struct segment *s)
+void segment_release(struct segment *s)
 {
-	if (s->mapped)
-		munmap(s->p, s->n);
-	else
+	if (s->map) {
+		munmap(s->map, s->n_map);
+	} else {
 		free(s->p);
-	free(s->fan);
+		free(s->fan);
+	}
 	free(s->name);
+	*s = (struct segment){0};
 }
 
 void index_free(struct index *ix)
@@ -52,6 +49,14 @@ bool index_has_segment(const struct index *ix, const char *name)
 	return ix->known.n && bsearch(&name, ix->known.name, ix->known.n, sizeof name, by_name);
 }
 
+bool index_asks(const struct index *ix, const char *name)
+{
+	for (size_t i = ix->n_seg; i-- > 0;)
+		if (!ix->seg[i].hidden && !strcmp(ix->seg[i].name, name))
+			return true;
+	return false;
+}
+
 /* Many at once, then one sort: a merge may replace thousands. */
 static void names_append(struct index_names *s, char *name)
 {
@@ -59,7 +64,12 @@ static void names_append(struct index_names *s, char *name)
 	s->name[s->n++] = name;
 }
 
-static void names_sort(struct index_names *s)
+void index_names_add(struct index_names *s, const char *name, size_t n)
+{
+	names_append(s, xstrndup(name, n));
+}
+
+void index_names_sort(struct index_names *s)
 {
 	size_t kept = 0;
 
@@ -94,12 +104,6 @@ static void names_insert(struct index_names *s, char *name)
 
 /* --- one segment --- */
 
-/* First 8 bytes as a number that orders as the bytes do. */
-static uint64_t id_number(const unsigned char *id)
-{
-	return __builtin_bswap64(get_u64(id));
-}
-
 static bool below(const struct segment *s, uint32_t i, const unsigned char *id)
 {
 	const unsigned char *at = segment_id(s, i);
@@ -108,42 +112,36 @@ static bool below(const struct segment *s, uint32_t i, const unsigned char *id)
 	return x != y ? x < y : memcmp(at, id, ID_LEN) < 0;
 }
 
-/*
- * First entry of [lo, hi) that is not below id, hi when there is none. Gallops away from the guess, which is near when
- * ids are uniform, and stays within bounds whatever the entries hold.
- */
-static uint32_t lower_bound(const struct segment *s, const unsigned char *id, uint32_t lo, uint32_t hi, uint32_t guess)
+unsigned fan_bits_for(uint32_t entries)
 {
-	uint32_t step = 1;
+	unsigned bits = 0;
 
-	if (lo >= hi)
-		return lo;
-	guess = MAX(lo, MIN(guess, hi - 1));
-	if (below(s, guess, id)) {
-		lo = guess + 1;
-		while (lo < hi) {
-			uint32_t at = hi - lo > step ? lo + step - 1 : hi - 1;
+	while (bits < FAN_BITS_MAX && entries >> FAN_SHIFT >> bits)
+		bits++;
+	return bits;
+}
 
-			if (!below(s, at, id)) {
-				hi = at;
-				break;
-			}
-			lo = at + 1;
-			step *= 2;
-		}
-	} else {
-		hi = guess;
-		while (lo < hi) {
-			uint32_t at = hi - lo > step ? hi - step : lo;
+void fan_fill(const struct segment *s, unsigned bits, uint32_t *fan)
+{
+	size_t b = 0, buckets = fan_len(bits) - 1;
 
-			if (below(s, at, id)) {
-				lo = at + 1;
-				break;
-			}
-			hi = at;
-			step *= 2;
-		}
+	for (uint32_t i = 0; i < s->entries; i++) {
+		uint64_t of = bits ? id_number(segment_id(s, i)) >> (64 - bits) : 0;
+
+		while (b <= of)
+			fan[b++] = i;
 	}
+	while (b <= buckets)
+		fan[b++] = s->entries;
+}
+
+/* Where id is or would be; *ret_end bounds the run of equal ids. */
+static uint32_t segment_find(const struct segment *s, const unsigned char *id, uint32_t *ret_end)
+{
+	uint64_t bucket = s->fan_bits ? id_number(id) >> (64 - s->fan_bits) : 0;
+	uint32_t lo = s->fan[bucket], hi = s->fan[bucket + 1];
+
+	*ret_end = hi;
 	while (lo < hi) {
 		uint32_t mid = lo + (hi - lo) / 2;
 
@@ -153,37 +151,6 @@ static uint32_t lower_bound(const struct segment *s, const unsigned char *id, ui
 			hi = mid;
 	}
 	return lo;
-}
-
-static void build_fan(struct segment *s)
-{
-	unsigned bits = 0, most = s->mapped ? FAN_BITS_FILE : FAN_BITS_MEMORY;
-	uint32_t at = 0, share;
-
-	while (bits < most && s->entries >> FAN_SHIFT >> bits)
-		bits++;
-	s->fan_bits = bits;
-	s->fan = xcalloc(((size_t)1 << bits) + 1, sizeof *s->fan);
-	share = s->entries >> bits;
-	for (uint32_t b = 1; b < UINT32_C(1) << bits; b++) {
-		unsigned char id[ID_LEN] = {0};
-
-		put_u64(id, __builtin_bswap64((uint64_t)b << (64 - bits)));
-		at = lower_bound(s, id, at, s->entries, share > UINT32_MAX - at ? UINT32_MAX : at + share);
-		s->fan[b] = at;
-	}
-	s->fan[UINT32_C(1) << bits] = s->entries;
-}
-
-/* Where id is or would be; *ret_end bounds the run of equal ids. */
-static uint32_t segment_find(const struct segment *s, const unsigned char *id, uint32_t *ret_end)
-{
-	uint64_t x = id_number(id), bucket = s->fan_bits ? x >> (64 - s->fan_bits) : 0;
-	uint32_t lo = s->fan[bucket], hi = s->fan[bucket + 1];
-	uint64_t guess = ((x << s->fan_bits >> 32) * (hi - lo)) >> 32;
-
-	*ret_end = hi;
-	return lower_bound(s, id, lo, hi, lo + (uint32_t)guess);
 }
 
 static uint32_t pack_size(const struct segment *s, uint32_t pack)
@@ -203,7 +170,7 @@ bool segment_entry_ok(const struct segment *s, const struct index_entry *e)
 	return (uint64_t)e->offset + e->sealed_len <= pack_size(s, e->pack);
 }
 
-static int check_entries(const struct segment *s, struct err *err)
+int segment_check(const struct segment *s, struct err *err)
 {
 	for (uint32_t i = 0; i < s->packs; i++)
 		if (pack_size(s, i) > PACK_MAX)
@@ -220,29 +187,36 @@ static int check_entries(const struct segment *s, struct err *err)
 	return 0;
 }
 
-/* Sizes and the names that it replaces; nothing of packs and entries is read. */
-static int segment_parse(struct segment *s, struct index_names *replaced, struct err *err)
+int segment_parse(struct segment *s, struct err *err)
 {
 	struct rd r = rd_init(s->p, s->n);
-	uint32_t n_replaced;
 	bool merge;
 
 	s->packs = rd_u32(&r);
 	s->entries = rd_u32(&r);
-	n_replaced = rd_u32(&r);
+	s->n_names = rd_u32(&r);
 	s->pack = rd_bytes(&r, (size_t)s->packs * INDEX_PACK_LEN);
 	s->entry = rd_bytes(&r, (size_t)s->entries * INDEX_ENTRY_LEN);
-	if (!rd_ok(&r) || n_replaced > r.left / 2)
+	s->names = r.p;
+	if (!rd_ok(&r) || s->n_names > r.left / 2)
 		return err_set(err, ERR_FORMAT, "index %s: cut short", s->name);
-	if (n_replaced && index_name_ok(s->name, strlen(s->name), &merge) && !merge)
+	if (s->n_names && index_name_ok(s->name, strlen(s->name), &merge) && !merge)
 		return err_set(err, ERR_FORMAT, "index %s: only a merge replaces others", s->name);
-	for (uint32_t i = 0; i < n_replaced; i++) {
+	return 0;
+}
+
+int segment_replaced(const struct segment *s, struct index_names *ret, struct err *err)
+{
+	struct rd r = rd_init(s->names, (size_t)(s->p + s->n - s->names));
+
+	for (uint32_t i = 0; i < s->n_names; i++) {
 		size_t n;
+		bool merge;
 		const char *name = (const char *)format_text_rd(&r, 2 + 2 * ID_LEN, &n);
 
 		if (!name || !index_name_ok(name, n, &merge))
 			return err_set(err, ERR_FORMAT, "index %s: bad name of what it replaces", s->name);
-		names_append(replaced, xstrndup(name, n));
+		index_names_add(ret, name, n);
 	}
 	return rd_end(&r) ? 0 : err_set(err, ERR_FORMAT, "index %s: bytes left over", s->name);
 }
@@ -310,7 +284,7 @@ static void hash_packs(struct index *ix, bool all)
 
 /* --- adding --- */
 
-static void names_release(struct index_names *s)
+void index_names_release(struct index_names *s)
 {
 	for (size_t i = 0; i < s->n; i++)
 		free(s->name[i]);
@@ -324,7 +298,7 @@ static bool hide_replaced(struct index *ix, struct index_names *replaced)
 
 	if (!replaced->n)
 		return false;
-	names_sort(replaced);
+	index_names_sort(replaced);
 	for (size_t i = 0; i + 1 < ix->n_seg; i++) {
 		struct segment *s = &ix->seg[i];
 
@@ -334,28 +308,19 @@ static bool hide_replaced(struct index *ix, struct index_names *replaced)
 	for (size_t i = 0; i < replaced->n; i++)
 		names_append(&ix->known, replaced->name[i]);
 	replaced->n = 0;
-	names_sort(&ix->known);
+	index_names_sort(&ix->known);
 	return hid;
 }
 
-/* s->p, n, mapped and name set. On failure the bytes stay the caller's. */
-static int index_take(struct index *ix, struct segment *s, struct err *err)
+int index_take(struct index *ix, struct segment *s, struct index_names *replaced, struct err *err)
 {
-	CLEAN(names_release) struct index_names replaced = {0};
-	int rc = segment_parse(s, &replaced, err);
-
-	if (!rc && !s->mapped)
-		rc = check_entries(s, err);
 	s->first_pack = ix->packs;
-	if (!rc && s->packs > UINT32_MAX / 4 - ix->packs)
-		rc = err_set(err, ERR_NOMEM, "index %s: too many packs", s->name);
-	if (rc)
-		return rc;
-	build_fan(s);
+	if (s->packs > UINT32_MAX / 4 - ix->packs)
+		return err_set(err, ERR_NOMEM, "index %s: too many packs", s->name);
 	ix->packs += s->packs;
 	ix->seg = xgrow(ix->seg, ix->n_seg, &ix->cap_seg, sizeof *ix->seg);
 	ix->seg[ix->n_seg++] = *s;
-	hash_packs(ix, hide_replaced(ix, &replaced));
+	hash_packs(ix, hide_replaced(ix, replaced));
 	if (!index_has_segment(ix, s->name))
 		names_insert(&ix->known, xstrdup(s->name));
 	return 0;
@@ -363,6 +328,7 @@ static int index_take(struct index *ix, struct segment *s, struct err *err)
 
 int index_add(struct index *ix, const char *name, struct buf *plaintext, struct err *err)
 {
+	CLEAN(index_names_release) struct index_names replaced = {0};
 	struct segment s = {.p = plaintext->p, .n = plaintext->len};
 	int rc;
 
@@ -371,50 +337,21 @@ int index_add(struct index *ix, const char *name, struct buf *plaintext, struct 
 		return 0;
 	}
 	s.name = xstrdup(name);
-	rc = index_take(ix, &s, err);
+	if (!(rc = segment_parse(&s, err)) && !(rc = segment_replaced(&s, &replaced, err)) &&
+	        !(rc = segment_check(&s, err))) {
+		s.fan_bits = fan_bits_for(s.entries);
+		s.fan = xcalloc(fan_len(s.fan_bits), sizeof *s.fan);
+		fan_fill(&s, s.fan_bits, s.fan);
+		rc = index_take(ix, &s, &replaced, err);
+	}
 	if (rc) {
+		free(s.fan);
 		free(s.name);
 		return rc;
 	}
 	plaintext->p = NULL;
 	buf_release(plaintext);
 	return 0;
-}
-
-static int map_file(const char *path, struct segment *s, struct err *err)
-{
-	CLEAN(close_fd) int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
-	struct stat st;
-	void *p;
-
-	if (fd < 0 || fstat(fd, &st))
-		return err_sys(err, ERR_IO, "%s", path);
-	if (!S_ISREG(st.st_mode) || st.st_size < (off_t)INDEX_HEAD_LEN || st.st_size > (off_t)INDEX_MAX)
-		return err_set(err, ERR_FORMAT, "%s: not an index file", path);
-	p = mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_SHARED, fd, 0);
-	if (p == MAP_FAILED)
-		return err_sys(err, ERR_IO, "%s", path);
-	s->p = p;
-	s->n = (size_t)st.st_size;
-	s->mapped = true;
-	return 0;
-}
-
-int index_add_file(struct index *ix, const char *name, const char *path, struct err *err)
-{
-	struct segment s = {0};
-	int rc;
-
-	if (index_has_segment(ix, name))
-		return 0;
-	rc = map_file(path, &s, err);
-	if (rc)
-		return rc;
-	s.name = xstrdup(name);
-	rc = index_take(ix, &s, err);
-	if (rc)
-		segment_release(&s);
-	return rc;
 }
 
 /* --- looking up --- */
@@ -451,8 +388,7 @@ bool index_lookup_nth(const struct index *ix, const unsigned char id[ID_LEN], un
 			struct index_entry e;
 
 			index_get_entry(segment_id(s, i), &e);
-			/* A cache file is not checked before: what makes no sense is not there. */
-			if (!segment_entry_ok(s, &e) || n--)
+			if (n--)
 				continue;
 			fill_place(s, &e, ret);
 			return true;
@@ -480,12 +416,57 @@ uint64_t index_entries(const struct index *ix)
 	return n;
 }
 
-size_t index_segments(const struct index *ix)
+static int by_size(const void *a, const void *b)
 {
+	const struct segment *x = *(const struct segment *const *)a, *y = *(const struct segment *const *)b;
+
+	return x->n < y->n ? -1 : x->n > y->n;
+}
+
+static bool is_merge(const struct segment *s)
+{
+	bool merge;
+
+	return index_name_ok(s->name, strlen(s->name), &merge) && merge;
+}
+
+/* Merges from the smallest on, each no larger than all that is taken before it. */
+static void choose_grown(const struct index *ix, bool *take)
+{
+	CLEAN(free_ptr) const struct segment **merge = xcalloc(ix->n_seg + 1, sizeof *merge);
+	uint64_t total = 0;
+	size_t n = 0;
+
+	for (size_t i = 0; i < ix->n_seg; i++) {
+		total += take[i] ? ix->seg[i].n : 0;
+		if (!ix->seg[i].hidden && !take[i])
+			merge[n++] = &ix->seg[i];
+	}
+	qsort(merge, n, sizeof(*merge), by_size);
+	for (size_t i = 0; i < n && merge[i]->n <= total && merge[i]->n + total <= INDEX_MERGE_MAX; i++) {
+		take[merge[i] - ix->seg] = true;
+		total += merge[i]->n;
+	}
+}
+
+bool *index_choose(const struct index *ix, enum index_which which)
+{
+	bool *take = xcalloc(ix->n_seg + 1, sizeof *take);
+
+	for (size_t i = 0; i < ix->n_seg; i++)
+		take[i] = !ix->seg[i].hidden && (which == INDEX_ALL || !is_merge(&ix->seg[i]));
+	if (which == INDEX_GROWN)
+		choose_grown(ix, take);
+	return take;
+}
+
+size_t index_segments(const struct index *ix, enum index_which which)
+{
+	CLEAN(free_ptr) bool *take = index_choose(ix, which);
 	size_t n = 0;
 
 	for (size_t i = 0; i < ix->n_seg; i++)
-		n += !ix->seg[i].hidden;
+		n += take[i];
 	return n;
 }
 

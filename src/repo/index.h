@@ -5,6 +5,7 @@
 #ifndef REPO_INDEX_H
 #define REPO_INDEX_H
 
+#include "crypto/crypto.h"
 #include "repo/format.h"
 
 struct index_pack {
@@ -49,11 +50,21 @@ void index_free(struct index *ix);
  */
 int index_add(struct index *ix, const char *name, struct buf *plaintext, struct err *err) HF_NODISCARD;
 /*
- * The same from a file that stays mapped (it must not be truncated meanwhile). Only sizes and names are checked here; a lookup
- * passes over entries whose fields are out of bounds.
+ * The same from a cache file, which stays mapped (it must not be truncated meanwhile). ERR_CORRUPT when it is not what
+ * index_cache_put() or index_cache_merge() wrote with this key: every byte is checked, at several GB/s.
  */
-int index_add_file(struct index *ix, const char *name, const char *path, struct err *err) HF_NODISCARD;
+int index_add_cache(struct index *ix, const char *name, const char *path, const struct secret *key, struct err *err) HF_NODISCARD;
+/* Segments that are made one. */
+enum index_which {
+	INDEX_ALL,
+	INDEX_DELTAS, /* those that are no m.<sha256> */
+	INDEX_GROWN,  /* and the m.<sha256> that are no larger than what is merged so far, up to INDEX_MERGE_MAX: sizes at least double */
+};
+/* Write a cache file (mode 0600, replaced whole) of one plaintext, or of segments merged into one: of any size, in little memory. */
+int index_cache_put(const char *path, const struct secret *key, const void *plaintext, size_t n, struct err *err) HF_NODISCARD;
+int index_cache_merge(const struct index *ix, enum index_which which, const char *path, const struct secret *key, struct err *err) HF_NODISCARD;
 bool index_has_segment(const struct index *ix, const char *name); /* added, or replaced by one that was */
+bool index_asks(const struct index *ix, const char *name);        /* a segment of that name is there and not replaced */
 bool index_lookup(const struct index *ix, const unsigned char id[ID_LEN], struct index_place *ret);
 /* Every place of an id, newest first; n counts up from 0 until false. */
 bool index_lookup_nth(const struct index *ix, const unsigned char id[ID_LEN], unsigned n, struct index_place *ret);
@@ -62,9 +73,9 @@ uint64_t index_entries(const struct index *ix);
 void index_pack_get(const struct index *ix, uint32_t pack_no, struct index_pack *ret);
 /* Number of the pack with this digest (first added), or UINT32_MAX. */
 uint32_t index_pack_find(const struct index *ix, const unsigned char digest[ID_LEN]);
-/* All segments as one merge, appended to out, for a cache file or m.<sha256>: names it replaces are written into it. ERR_CORRUPT when a mapped segment is out of order. */
-int index_merge(const struct index *ix, struct buf *out, struct err *err) HF_NODISCARD;
-size_t index_segments(const struct index *ix);
+/* Segments as one merge, appended to out, for m.<sha256>: the names it replaces are written into it. */
+int index_merge(const struct index *ix, enum index_which which, struct buf *out, struct err *err) HF_NODISCARD;
+size_t index_segments(const struct index *ix, enum index_which which);
 /* Add the plain lengths of all entries to sum[number of their pack]; index_packs() of them, the caller's. */
 void index_plain_sums(const struct index *ix, uint64_t *sum);
 

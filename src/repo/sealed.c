@@ -5,11 +5,6 @@
 #define SEALED_HEAD 9u /* magic and kind: the AAD */
 static const unsigned char MAGIC[8] = {'H', 'F', 'S', 'E', 'A', 'L', '1', '\n'};
 
-static void aead_done(struct aead **a)
-{
-	aead_free(*a);
-}
-
 /* Every object has a key of its own, so the nonce may be zero. */
 static struct aead *object_aead(const struct secret *idx_key, const unsigned char repo[REPO_ID_LEN], const char *source,
         enum sealed_kind kind, const unsigned char salt[SALT_LEN])
@@ -30,7 +25,7 @@ int sealed_put(const struct secret *idx_key, const unsigned char repo[REPO_ID_LE
         enum sealed_kind kind, const void *p, size_t n, struct buf *out, struct err *err)
 {
 	static const unsigned char nonce[AEAD_NONCE_LEN];
-	CLEAN(aead_done) struct aead *a = NULL;
+	CLEAN(aead_free_ptr) struct aead *a = NULL;
 	unsigned char head[SEALED_HEAD + SALT_LEN];
 	size_t before = out->len, total;
 	int rc;
@@ -54,7 +49,7 @@ int sealed_get(const struct secret *idx_key, const unsigned char repo[REPO_ID_LE
         enum sealed_kind kind, const void *p, size_t n, struct buf *out, struct err *err)
 {
 	static const unsigned char nonce[AEAD_NONCE_LEN];
-	CLEAN(aead_done) struct aead *a = NULL;
+	CLEAN(aead_free_ptr) struct aead *a = NULL;
 	struct rd r = rd_init(p, n);
 	const unsigned char *head = rd_bytes(&r, SEALED_HEAD), *salt = rd_bytes(&r, SALT_LEN);
 	int rc;

@@ -25,13 +25,13 @@ void attempts_release(struct attempts *a);
 int attempt_packs(struct store *st, const char *source, const char *attempt, struct pack_list *ret, unsigned *ret_depth, struct err *err) HF_NODISCARD;
 /* Newest configuration of a site: the chain from cfg/0, each signed by a root key of the one before; pinned root and repository. */
 int cfg_load(struct store *st, const unsigned char root_pub[ED25519_PUB_LEN], const unsigned char *repo, struct cfg *ret, struct err *err) HF_NODISCARD;
-/* Load every index object of a source that opens under idx_key. cache_dir NULL: memory only. */
+/* Load every index object of a source that opens under one of the keys (of its epochs, the newest first). cache_dir NULL: memory only. */
 struct index_loaded {
 	size_t deltas; /* at the site */
 	size_t bad;    /* objects that do not open */
 };
-int index_load(struct store *st, const char *source, const unsigned char repo[REPO_ID_LEN], const struct secret *idx_key, const char *cache_dir, struct index *ix,
-	struct index_loaded *ret, struct err *err) HF_NODISCARD;
+int index_load(struct store *st, const char *source, const unsigned char repo[REPO_ID_LEN], const struct secret *const *idx_key, size_t n_keys, const char *cache_dir,
+	struct index *ix, struct index_loaded *ret, struct err *err) HF_NODISCARD;
 /* Only the deltas that one attempt brought; those that do not open are passed over. */
 int index_load_attempt(struct store *st, const char *source, const char *attempt, const unsigned char repo[REPO_ID_LEN], const struct secret *idx_key, struct index *ix,
 	struct err *err) HF_NODISCARD;

@@ -51,12 +51,19 @@ static int load_site(struct reader *r, size_t site, struct err *err)
 {
 	struct reader_site *s = &r->o.site[site];
 	int rc = load_keys(r, site, err);
-	for (size_t e = 0; !rc && e < r->n_epochs; e++) {
-		struct index_loaded got;
-		rc = index_load(s->store, r->o.source, r->o.key->repo, &r->epoch[e].s.idx_key, r->o.cache_dir, r->index, &got, err);
-		if (!rc && got.bad && e + 1 == r->n_epochs)
-			log_msg(LOG_WARN, "%s: %zu index objects are damaged; packs they describe are read by their own footers", s->name, got.bad);
+	if (rc || !r->n_epochs)
+		return rc;
+	CLEAN(free_ptr) const struct secret **key = xcalloc(r->n_epochs, sizeof *key);
+	struct index_loaded got;
+	for (size_t e = 0; e < r->n_epochs; e++) {
+		size_t newest = 0;
+		for (size_t k = 0; k < r->n_epochs; k++)
+			newest += r->epoch[k].epoch > r->epoch[e].epoch;
+		key[newest] = &r->epoch[e].s.idx_key;
 	}
+	rc = index_load(s->store, r->o.source, r->o.key->repo, key, r->n_epochs, r->o.cache_dir, r->index, &got, err);
+	if (!rc && got.bad)
+		log_msg(LOG_WARN, "%s: %zu index objects are damaged; packs they describe are read by their own footers", s->name, got.bad);
 	return rc;
 }
 

@@ -173,6 +173,30 @@ static char *write_file(const struct buf *b)
 	return path;
 }
 
+static struct secret cache_key(void)
+{
+	struct secret k = {0};
+
+	secret_set(&k, "0123456789abcdef0123456789abcdef", 32);
+	return k;
+}
+
+static char *cache_file(const struct buf *plaintext)
+{
+	CLEAN(secret_release) struct secret k = cache_key();
+	char *path = write_file(plaintext);
+
+	ck_ok(index_cache_put(path, &k, plaintext->p, plaintext->len, &err));
+	return path;
+}
+
+static int add_cache(struct index *ix, const char *path)
+{
+	CLEAN(secret_release) struct secret k = cache_key();
+
+	return index_add_cache(ix, "cache", path, &k, &err);
+}
+
 /* 100,000 places in segments of very different sizes, some of them mapped files. */
 static struct index *random_index(struct model *m)
 {
@@ -187,9 +211,10 @@ static struct index *random_index(struct model *m)
 		random_segment(m, index_packs(ix), 1 + (uint32_t)i * 3, sizes[i], &state, &b);
 		snprintf(name, sizeof name, "00000000000000aa.%zu", i);
 		if (i % 3 == 1) {
-			CLEAN(free_ptr) char *path = write_file(&b);
+			CLEAN(free_ptr) char *path = cache_file(&b);
+			CLEAN(secret_release) struct secret k = cache_key();
 
-			ck_ok(index_add_file(ix, name, path, &err));
+			ck_ok(index_add_cache(ix, name, path, &k, &err));
 			unlink(path);
 		} else {
 			ck_ok(index_add(ix, name, &b, &err));
@@ -208,7 +233,7 @@ START_TEST(index_agrees_with_a_sorted_array)
 
 	ck_assert_uint_eq(m.n, 100000);
 	ck_assert_uint_eq(index_entries(ix), m.n);
-	ck_assert_uint_eq(index_segments(ix), 9);
+	ck_assert_uint_eq(index_segments(ix, INDEX_ALL), 9);
 	model_check(&m, ix);
 	for (int i = 0; i < 100000; i++) {
 		unsigned char id[ID_LEN];
@@ -228,7 +253,7 @@ START_TEST(merge_says_what_its_segments_said)
 	struct index *ix = random_index(&m), *again = index_new();
 	CLEAN(buf_release) struct buf b = BUF_INIT(INDEX_MAX);
 
-	ck_ok(index_merge(ix, &b, &err));
+	ck_ok(index_merge(ix, INDEX_ALL, &b, &err));
 	ck_ok(index_add(again, "cache", &b, &err));
 	ck_assert_uint_eq(index_entries(again), m.n);
 	ck_assert_uint_eq(index_packs(again), index_packs(ix));
@@ -306,7 +331,7 @@ START_TEST(what_a_merge_replaces_is_neither_asked_nor_added_again)
 	ck_ok(index_add(ix, "00000000000000cc.1", &b, &err));
 	ck_assert_ptr_null(b.p);
 	ck_assert(!has(ix, 'b'));
-	ck_assert_uint_eq(index_segments(ix), 1);
+	ck_assert_uint_eq(index_segments(ix, INDEX_ALL), 1);
 	ck_assert_uint_eq(index_entries(ix), 1);
 	ck_assert_uint_eq(index_packs(ix), 2);
 	ck_assert_uint_eq(index_pack_find(ix, make_pack(1).digest), UINT32_MAX);
@@ -332,7 +357,7 @@ START_TEST(merge_drops_what_is_said_twice)
 		ck_ok(index_add(ix, name, &b, &err));
 	}
 	ck_assert(index_lookup_nth(ix, id, 2, &place));
-	ck_ok(index_merge(ix, &out, &err));
+	ck_ok(index_merge(ix, INDEX_ALL, &out, &err));
 	ck_ok(index_add(again, "cache", &out, &err));
 	ck_assert_uint_eq(index_packs(again), 1);
 	ck_assert_uint_eq(index_entries(again), 1);
@@ -366,7 +391,7 @@ START_TEST(unordered_or_out_of_bounds_entries_are_refused)
 		b.p[bad[i].at] = bad[i].value;
 		ck_fails(index_add(ix, "00000000000000cc.0", &b, &err), ERR_FORMAT);
 		ck_assert_ptr_nonnull(b.p);
-		ck_assert_uint_eq(index_segments(ix), 0);
+		ck_assert_uint_eq(index_segments(ix, INDEX_ALL), 0);
 		ck_assert(!index_has_segment(ix, "00000000000000cc.0"));
 		index_free(ix);
 	}
@@ -441,60 +466,116 @@ START_TEST(cut_or_flipped_segments_never_crash)
 }
 END_TEST
 
-START_TEST(entry_of_a_file_that_points_outside_its_pack_is_not_found)
+START_TEST(nonsense_is_not_written_into_a_cache_file)
 {
+	CLEAN(secret_release) struct secret k = cache_key();
 	CLEAN(buf_release) struct buf b = {0};
 	CLEAN(free_ptr) char *path = NULL;
 	struct index *ix = index_new();
 
 	small_delta('a', 1, NULL, &b);
-	b.p[12 + 88 + 36 + 3] = 2;
+	b.p[12 + 88 + 36 + 3] = 2; /* an entry outside its pack */
 	path = write_file(&b);
-	ck_ok(index_add_file(ix, "cache", path, &err));
+	ck_fails(index_cache_put(path, &k, b.p, b.len, &err), ERR_FORMAT);
+	ck_fails(index_cache_put(path, &k, b.p, 7, &err), ERR_FORMAT);
+	ck_fails(index_cache_put(path, &k, b.p, b.len - 1, &err), ERR_FORMAT);
+	ck_fails(add_cache(ix, path), ERR_CORRUPT);
 	unlink(path);
-	ck_assert(!has(ix, 'a'));
 	index_free(ix);
 }
 END_TEST
 
-START_TEST(damaged_file_is_passed_over_entry_by_entry)
+START_TEST(merged_cache_file_says_what_its_segments_said)
 {
-	struct model m = {0};
-	CLEAN(buf_release) struct buf b = {0}, out = BUF_INIT(INDEX_MAX);
+	CLEAN(secret_release) struct secret k = cache_key();
+	CLEAN(buf_release) struct buf b = {0};
 	CLEAN(free_ptr) char *path = NULL;
-	struct index *ix = index_new();
-	struct index_place place;
-	uint64_t state = 3;
+	struct model m = {0};
+	struct index *ix = random_index(&m), *again = index_new();
 
-	random_segment(&m, 0, 4, 5000, &state, &b);
-	fill_random(b.p + 12 + 4 * 88, 4000 * 52, &state);
+	small_delta('a', 1, NULL, &b);
 	path = write_file(&b);
-	ck_ok(index_add_file(ix, "cache", path, &err));
+	ck_ok(index_cache_merge(ix, INDEX_ALL, path, &k, &err));
+	ck_ok(add_cache(again, path));
+	ck_assert_uint_eq(index_entries(again), m.n);
+	ck_assert_uint_eq(index_packs(again), index_packs(ix));
+	model_check(&m, again);
+	ck_assert(index_has_segment(again, "00000000000000aa.8"));
+	/* where all of it is known already it adds nothing */
+	ck_ok(add_cache(ix, path));
+	ck_assert_uint_eq(index_segments(ix, INDEX_ALL), 9);
 	unlink(path);
-	for (size_t i = 0; i < m.n; i++)
-		if (index_lookup(ix, m.e[i].id, &place))
-			ck_assert_uint_lt(place.pack_no, 4);
-	ck_fails(index_merge(ix, &out, &err), ERR_CORRUPT);
-	ck_assert_uint_eq(out.len, 0);
 	index_free(ix);
+	index_free(again);
 	free(m.e);
 }
 END_TEST
 
-START_TEST(file_of_a_wrong_size_is_refused)
+START_TEST(cache_file_with_any_byte_changed_is_refused)
 {
-	struct index *ix = index_new();
-	CLEAN(buf_release) struct buf b = {0};
+	CLEAN(secret_release) struct secret k = cache_key(), other = {0};
+	CLEAN(buf_release) struct buf b = {0}, whole = BUF_INIT(1u << 20);
 	CLEAN(free_ptr) char *path = NULL;
+	struct index *ix = index_new();
 
 	small_delta('a', 1, NULL, &b);
-	b.len--;
-	path = write_file(&b);
-	ck_fails(index_add_file(ix, "cache", path, &err), ERR_FORMAT);
+	path = cache_file(&b);
+	ck_ok(fs_read(path, &whole, &err));
+	for (size_t i = 0; i < whole.len; i++) {
+		whole.p[i] ^= 1;
+		ck_ok(fs_replace(path, whole.p, whole.len, 0600, &err));
+		ck_fails(add_cache(ix, path), ERR_CORRUPT);
+		whole.p[i] ^= 1;
+	}
+	for (size_t n = 0; n < whole.len; n++) {
+		ck_ok(fs_replace(path, whole.p, n, 0600, &err));
+		ck_fails(add_cache(ix, path), ERR_CORRUPT);
+	}
+	ck_ok(fs_replace(path, whole.p, whole.len, 0600, &err));
+	secret_set(&other, "another key another key another!", 32);
+	ck_fails(index_add_cache(ix, "cache", path, &other, &err), ERR_CORRUPT);
 	ck_assert(!index_has_segment(ix, "cache"));
+	ck_ok(add_cache(ix, path));
+	ck_assert(has(ix, 'a'));
 	unlink(path);
-	ck_fails(index_add_file(ix, "cache", path, &err), ERR_MISSING);
+	ck_fails(index_add_cache(ix, "gone", path, &k, &err), ERR_MISSING);
 	index_free(ix);
+}
+END_TEST
+
+/* n chunks as the merge whose name is 64 times the digit c. */
+static void add_merge(struct index *ix, struct model *m, char c, size_t n, uint64_t *state)
+{
+	CLEAN(buf_release) struct buf b = {0};
+	char name[67] = "m.";
+
+	memset(name + 2, c, 64);
+	random_segment(m, index_packs(ix), 1, n, state, &b);
+	ck_ok(index_add(ix, name, &b, &err));
+}
+
+START_TEST(merges_are_merged_again_while_sizes_double)
+{
+	struct model m = {0};
+	struct index *ix = index_new(), *again = index_new();
+	CLEAN(buf_release) struct buf b = {0}, out = BUF_INIT(INDEX_MAX);
+	uint64_t state = 8;
+
+	add_merge(ix, &m, 'a', 10000, &state);
+	add_merge(ix, &m, 'b', 900, &state);
+	add_merge(ix, &m, 'c', 100, &state);
+	random_segment(&m, index_packs(ix), 1, 950, &state, &b);
+	ck_ok(index_add(ix, "00000000000000aa.0", &b, &err));
+	ck_assert_uint_eq(index_segments(ix, INDEX_DELTAS), 1);
+	ck_assert_uint_eq(index_segments(ix, INDEX_GROWN), 3);
+	ck_ok(index_merge(ix, INDEX_GROWN, &out, &err));
+	ck_ok(index_add(again, "merge", &out, &err));
+	ck_assert_uint_eq(index_entries(again), 950 + 100 + 900);
+	ck_assert(index_has_segment(again, "m.cccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccc"));
+	ck_assert(!index_has_segment(again, "m.aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"));
+	index_free(ix);
+	index_free(again);
+	free(m.e);
 }
 END_TEST
 
@@ -514,9 +595,10 @@ static Suite *suite(void)
 	tcase_add_test(t, order_is_checked);
 	tcase_add_test(t, a_delta_must_not_replace);
 	tcase_add_test(t, cut_or_flipped_segments_never_crash);
-	tcase_add_test(t, entry_of_a_file_that_points_outside_its_pack_is_not_found);
-	tcase_add_test(t, damaged_file_is_passed_over_entry_by_entry);
-	tcase_add_test(t, file_of_a_wrong_size_is_refused);
+	tcase_add_test(t, nonsense_is_not_written_into_a_cache_file);
+	tcase_add_test(t, merged_cache_file_says_what_its_segments_said);
+	tcase_add_test(t, cache_file_with_any_byte_changed_is_refused);
+	tcase_add_test(t, merges_are_merged_again_while_sizes_double);
 	suite_add_tcase(s, t);
 	return s;
 }

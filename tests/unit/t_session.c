@@ -2,6 +2,7 @@
 #include "backup/session.h"
 
 #include <check.h>
+#include <dirent.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -270,6 +271,68 @@ START_TEST(rows_of_relative_lists_end_at_a_full_one)
 	}
 	ck_assert_uint_eq(deepest, 63);
 	ck_assert_uint_le(full, 3);
+}
+END_TEST
+
+static size_t count_names(const char *dir, const char *prefix)
+{
+	DIR *d = opendir(dir);
+	size_t n = 0;
+
+	for (const struct dirent *e; d && (e = readdir(d));)
+		n += str_starts(e->d_name, prefix);
+	if (d)
+		closedir(d);
+	return n;
+}
+
+/* What the index says of a site, with the cache of a new machine. */
+static struct index *load_anew(size_t site, const char *cache)
+{
+	const struct secret *key = &f.keys.s.idx_key;
+	struct index *ix = index_new();
+	struct index_loaded got;
+
+	ck_ok(index_load(f.store[site], FIXTURE_SOURCE, f.repo, &key, 1, cache, ix, &got, &err));
+	ck_assert_uint_eq(got.bad, 0);
+	return ix;
+}
+
+START_TEST(many_runs_leave_merges_at_the_site_and_few_files_here)
+{
+	enum { RUNS = 140 };
+	CLEAN(free_ptr) char *local = fs_join(f.state, "index"), *other = fs_join(f.dir, "other");
+	CLEAN(free_ptr) char *recent = fs_join(local, "recent");
+	char text[32];
+
+	for (int i = 0; i < RUNS; i++) {
+		snprintf(text, sizeof text, "run %d", i);
+		back_up(text);
+	}
+	ck_assert_uint_eq(count_keys(0, "i/" FIXTURE_SOURCE "/m."), 2);
+	ck_assert_uint_ge(count_names(local, "m."), 1);
+	ck_assert_uint_le(count_names(local, ""), 2 + 2 + 1 + 17); /* . and .., merges, what is recent, deltas */
+	struct index *all = load_anew(0, NULL), *cold = load_anew(0, other);
+
+	ck_assert_uint_le(index_segments(cold, INDEX_ALL), 20);
+	ck_assert_uint_eq(index_packs(all), index_packs(cold));
+	struct index *warm = load_anew(0, other);
+
+	ck_assert_uint_eq(index_entries(warm), index_entries(cold));
+	index_free(warm);
+	/* what is rotten is fetched again, not believed */
+	CLEAN(buf_release) struct buf b = BUF_INIT(INDEX_MAX);
+
+	ck_ok(fs_read(recent, &b, &err));
+	b.p[b.len / 2] ^= 4;
+	ck_ok(fs_replace(recent, b.p, b.len, 0600, &err));
+	warm = load_anew(0, local);
+	ck_assert_uint_eq(index_entries(warm), index_entries(cold));
+	index_free(all);
+	index_free(cold);
+	index_free(warm);
+	ck_intact(0, RUNS);
+	ck_text(0, text);
 }
 END_TEST
 
@@ -752,6 +815,7 @@ static Suite *suite(void)
 	TCase *t = tcase_create("session"), *kill = tcase_create("killed");
 
 	tcase_add_checked_fixture(t, set_up, tear_down);
+	tcase_add_test(t, many_runs_leave_merges_at_the_site_and_few_files_here);
 	tcase_add_test(t, a_first_run_starts_a_lineage_that_found_nothing);
 	tcase_add_test(t, a_run_names_the_one_before_it_and_brings_only_what_is_new);
 	tcase_add_test(t, rows_of_relative_lists_end_at_a_full_one);
