@@ -12,6 +12,12 @@
 
 static atomic_int log_level = LOG_INFO;
 static atomic_bool log_colour, log_bar;
+static _Atomic(const struct log_sink *) log_sink;
+
+void log_to(const struct log_sink *sink)
+{
+	atomic_store(&log_sink, sink);
+}
 
 void log_set(enum log_level level, bool colour)
 {
@@ -76,9 +82,14 @@ static void emit(enum log_level level, const char *label, const char *text)
 	static const char *const colours[] = {"\033[31m", "\033[33m", "", "\033[2m"};
 	char safe[4096], line[4224];
 	bool colour = atomic_load(&log_colour) && *label && *colours[level];
+	const struct log_sink *sink = atomic_load(&log_sink);
 	int n;
 
 	log_safe(safe, sizeof safe, text);
+	if (sink) {
+		sink->fn(sink->arg, level, safe);
+		return;
+	}
 	n = snprintf(line, sizeof line, "%s%s%s%s%s\n", atomic_load(&log_bar) ? "\r\033[K" : "",
 	        colour ? colours[level] : "", label, colour ? "\033[0m" : "", safe);
 	if (n > 0)

@@ -13,6 +13,13 @@ void log_set(enum log_level level, bool colour);
 /* A progress bar stands on the terminal's last line: each message clears that line first. Off until told. */
 void log_over_bar(bool on);
 void log_msg(enum log_level level, const char *fmt, ...) HF_PRINTF(2, 3);
+/* Lines go to fn instead of standard error, with the level and without its label; NULL: standard error again. Called by any
+ * thread; what sink points to stays valid for the rest of the process. */
+struct log_sink {
+	void (*fn)(void *arg, enum log_level level, const char *line);
+	void *arg;
+};
+void log_to(const struct log_sink *sink);
 /* "error: msg" and, where there is one, "hint: ...". */
 void log_err(const struct err *err);
 /* Copy s to out (size n) with control bytes, ESC, DEL and invalid UTF-8 as \xNN: what may go to a terminal. */

@@ -15,9 +15,11 @@
 #include <stdatomic.h>
 #include "base/json.h"
 #include "plan/plan.h"
+#include "store/store.h"
 
 /* Where an installation keeps things. `--root R` puts all beneath R; "/" splits over /etc and /var/lib; others use XDG. */
 struct root {
+	char *config;  /* what people write: plans/, and on hosts with agents sources.d/, plans.d/, allowed_signers */
 	char *plans;   /* NAME.yaml */
 	char *keys;    /* 0700: root.key, log.key, sources/, recovery/<class>.key */
 	char *state;   /* per plan and source: head, pending, caches; hints except head and pending */
@@ -25,6 +27,7 @@ struct root {
 	char *metrics; /* holdfast.prom */
 	char *log;     /* evidence log */
 	char *work;    /* drill work directories */
+	char *restored; /* where a recovery agent restores to */
 };
 /* dir NULL: by user id as above. Fills newly allocated paths; nothing is created. */
 void root_init(struct root *r, const char *dir, const char *home, const char *xdg_config, const char *xdg_state);
@@ -49,6 +52,9 @@ struct job {
 	void (*progress)(void *arg, const struct job_progress *p); /* at most ten times a second, from any one thread at a time; may be NULL */
 	void (*item)(void *arg, const json_t *item);               /* one line of a listing; may be NULL */
 	void *arg;
+	/* How a site is reached; NULL: by its URL. Agents reach sites through whom started them. */
+	int (*open_site)(void *arg, size_t number, const struct plan_site *ps, struct store **ret, struct err *err);
+	void *open_arg;
 };
 
 /* Keys, directories, repository on each site. result: what was made, and what must be kept off-line. Can be run again: adds what is missing. */

@@ -11,6 +11,7 @@
 static void fill(struct root *r, const char *config, const char *var)
 {
 	*r = (struct root){
+	        .config = xstrdup(config),
 	        .plans = fs_join(config, "plans"),
 	        .keys = fs_join(config, "keys"),
 	        .state = fs_join(var, "state"),
@@ -18,6 +19,7 @@ static void fill(struct root *r, const char *config, const char *var)
 	        .metrics = fs_join(var, "metrics"),
 	        .log = fs_join(var, "log"),
 	        .work = fs_join(var, "work"),
+	        .restored = fs_join(var, "restored"),
 	};
 }
 
@@ -49,6 +51,7 @@ void root_init(struct root *r, const char *dir, const char *home, const char *xd
 
 void root_release(struct root *r)
 {
+	free(r->config);
 	free(r->plans);
 	free(r->keys);
 	free(r->state);
@@ -56,5 +59,6 @@ void root_release(struct root *r)
 	free(r->metrics);
 	free(r->log);
 	free(r->work);
+	free(r->restored);
 	*r = (struct root){0};
 }

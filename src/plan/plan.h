@@ -90,6 +90,7 @@ struct plan_source {
 	struct plan_place at;
 	const char *name;
 	const char *host;         /* "local" or "ssh://user@host[:port]" */
+	const char *identity, *known_hosts; /* files for SSH, absolute */
 	struct plan_list paths;   /* absolute */
 	struct plan_list command; /* its standard output is the copy */
 	const char *follow;       /* spool directory shipped continuously */
@@ -205,7 +206,7 @@ struct plan_approvals {
 
 struct plan_recovery_target {
 	struct plan_place at;
-	const char *host;         /* as in plan_source */
+	const char *host, *identity, *known_hosts; /* as in plan_source */
 	struct plan_list isolate; /* among mount, net, pid, ipc */
 };
 enum plan_metadata { PLAN_METADATA_SAFE, PLAN_METADATA_FULL };

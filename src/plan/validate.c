@@ -31,6 +31,13 @@ static void only_with(struct loader *l, const char *where, const char *key, bool
 		        where[0] ? where : "the source", key, with);
 }
 
+static void only_remote(struct loader *l, const char *where, const char *host)
+{
+	bool remote = host && str_starts(host, "ssh://");
+	only_with(l, where, "identity", remote, "an ssh:// host");
+	only_with(l, where, "known_hosts", remote, "an ssh:// host");
+}
+
 /* --- sources and sites --- */
 
 void validate_source(struct loader *l, const struct plan_source *s, const char *where)
@@ -44,6 +51,7 @@ void validate_source(struct loader *l, const struct plan_source *s, const char *
 		        ways ? "more than one thing" : "nothing");
 	if (s->paths.at.line && s->paths.n == 0)
 		bad(l, s->paths.at, NULL, "%s.paths is empty", name);
+	only_remote(l, where, s->host);
 	static const char *const walk_only[] = {
 	        "exclude", "exclude_from", "exclude_if_present", "exclude_caches", "one_file_system"};
 	for (size_t i = 0; i < ARRAY_LEN(walk_only); i++)
@@ -302,6 +310,7 @@ static void validate_recovery(struct loader *l, struct plan_recovery *r)
 		bad(l, r->at, NULL, "recovery: more than %d steps or checks", STEPS_MAX);
 		return;
 	}
+	only_remote(l, "recovery.target", r->target ? r->target->host : NULL);
 	for (size_t i = 0; i < r->n_steps; i++)
 		validate_step(l, r, i);
 	for (size_t i = 0; i < r->n_checks; i++)

@@ -238,11 +238,11 @@ START_TEST(keys_keep_their_places_for_refusals)
 	CLEAN(plan_free_ptr) struct plan *p = load_file("tests/plans/full.yaml");
 	struct plan_place at = {0, 0};
 	ck_assert(plan_key_place(p, "sources[2].follow", &at));
-	ck_assert_int_eq(at.line, 32);
+	ck_assert_int_eq(at.line, 34);
 	ck_assert_int_eq(at.col, 5);
 	ck_assert(!plan_key_place(p, "sources[1].follow", &at));
 	ck_assert_int_eq(plan_refuse(p, "sources[2].follow", "not in this build", &err), -ERR_UNSUPPORTED);
-	ck_assert_str_eq(err.msg, "tests/plans/full.yaml:32:5: sources[2].follow: not in this build");
+	ck_assert_str_eq(err.msg, "tests/plans/full.yaml:34:5: sources[2].follow: not in this build");
 }
 END_TEST
 
