@@ -1,5 +1,6 @@
 /*
- * Starting a child: the part of proc that happens around fork. Only proc uses it.
+ * Starting a child: the part of proc that happens around fork. proc uses it, and ssh, whose streams go both
+ * ways.
  */
 #ifndef BASE_SPAWN_H
 #define BASE_SPAWN_H

@@ -78,7 +78,7 @@ int ssh_fd(const struct ssh *s);
 int ssh_failed(struct ssh *s, struct err *err);
 /* Last lines of the other side's standard error, for messages: untrusted text, into out (size n), "" when none. */
 char *ssh_stderr(struct ssh *s, char *out, size_t n);
-/* "ssh" or "libssh2", and the bytes moved so far. */
+/* "ssh" or "libssh2". */
 const char *ssh_backend_name(const struct ssh *s);
 
 #endif
