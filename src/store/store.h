@@ -279,13 +279,26 @@ struct store_throttle {
 struct store *store_throttle_new(struct store *below, const struct store_throttle *opts);
 
 /*
- * Fan-out: one operation on several sites at once, each site with its own thread, queue and fate. A site that failed
- * stays failed; the others go on. A site's store is used by its own thread only. Memory: a put's bytes are shared, not
- * copied; at most 8 puts wait at a site and one is under way, then store_multi_put() blocks.
+ * Fan-out: one operation on several sites at once, each site with threads, a queue and a fate of its own. A site that
+ * failed stays failed; the others go on. A site's store is used by one thread, by up to `width` when it is distant and
+ * STORE_THREADSAFE: half as many after a try that the site refused (its retry filter tells), one more after each put that
+ * went well. Packs (keys below p/) are put in any order; any other object once all that was queued before it at that
+ * site is there.
+ *
+ * Memory: a put's bytes are shared, not copied; at most 8 puts wait at a site and `width` are under way, then
+ * store_multi_put() blocks. So the slowest site sets the pace, but a site that is away does not: one whose retry filter is
+ * trying again, where nothing has arrived for patience_ms while all that work had nothing left to do, is given up with an
+ * error that says so; what it is doing then is tried no more. The same becomes of a site that does not fail but has not
+ * finished a single put for stall_ms. Never the last one that works.
  */
+struct store_multi_opts {
+	unsigned width;                /* 0: 4, at most 16 */
+	int64_t patience_ms, stall_ms; /* 0: 2 min, 1 h */
+};
 struct store_multi;
-struct store_multi *store_multi_new(struct store **sites, size_t n); /* sites stay the caller's */
-void store_multi_free(struct store_multi *m);                        /* waits for what is queued */
+/* sites stay the caller's; opts NULL: the defaults */
+struct store_multi *store_multi_new(struct store **sites, size_t n, const struct store_multi_opts *opts);
+void store_multi_free(struct store_multi *m); /* waits for what is queued */
 /*
  * Queue a put to every site that has not failed. done(arg), which may be NULL, is called once, by any thread, when all
  * have it or failed (before this returns, when all had failed already). The bytes stay the caller's and in place until
@@ -293,6 +306,9 @@ void store_multi_free(struct store_multi *m);                        /* waits fo
  */
 void store_multi_put(
         struct store_multi *m, const char *key, const struct store_src *src, void (*done)(void *arg), void *arg);
+/* The same to one site: in its queue, behind what is there. */
+void store_multi_put_at(struct store_multi *m, size_t i, const char *key, const struct store_src *src,
+        void (*done)(void *arg), void *arg);
 /* Wait until all that was queued is done and every done() has returned. */
 void store_multi_wait(struct store_multi *m);
 /* First failure of site i, or NULL. Valid until store_multi_free(). */
