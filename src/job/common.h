@@ -12,18 +12,22 @@
 #include "backup/session.h"
 
 /* --- sites --- */
+struct site_way; /* how one site of a plan is reached: what the filters of its stores need, which it outlives */
 struct sites {
 	struct session_site *site; /* in the order of the plan; store NULL where it cannot be opened */
+	struct site_way **way;
 	size_t n;
 };
 /* only: name of one site (ERR_USAGE when the plan has no such), NULL: all. create: make missing places (init). */
 int sites_open(const struct job *j, const char *only, bool create, struct sites *ret, struct err *err) HF_NODISCARD;
 void sites_close(struct sites *s);
+struct site_way *site_way_new(const struct job *j, const struct plan_site *ps);
+void site_way_free(struct site_way *w);
 /*
- * One site of the plan, ready for use: driver with its credentials (secret references are read now), then throttle, then retry.
- * Its errors carry the site's name.
+ * A store of the site, ready for use: driver with its credentials (secret references are read now), then throttle, then retry.
+ * A distant site has answered once. Errors carry the site's name.
  */
-int site_open(const struct job *j, const struct plan_site *ps, bool create, struct store **ret, struct err *err) HF_NODISCARD;
+int site_open(struct site_way *w, bool create, struct store **ret, struct err *err) HF_NODISCARD;
 /* Configuration of the repository: the newest of all sites that can be asked. root_pub: the pinned root key. A site without a
  * configuration that verifies is closed and counts as unreachable. */
 int sites_cfg(const struct sites *s, const unsigned char root_pub[ED25519_PUB_LEN], struct cfg *ret, struct err *err) HF_NODISCARD;

@@ -1,12 +1,19 @@
 /* The sites of a plan: each opened with its own credentials and promises, through the same filters, for every job. */
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
+#include "base/clock.h"
 #include "base/log.h"
 #include "base/str.h"
 #include "job/common.h"
 #include "job/secret_ref.h"
 
-/* --- opening --- */
+#define NS_PER_S 1000000000
+#define NS_PER_MS 1000000
+#define TELL_EVERY_MS 60000
+#define CONTACT_TRIES 3
+
+/* --- credentials and promises --- */
 
 struct credentials {
 	struct secret access_key, secret_key;
@@ -33,15 +40,109 @@ static struct store_lock_policy lock_policy(const struct plan *p, const struct p
 	return (struct store_lock_policy){.ms = ms, .evidence_ms = ms ? MAX(ms, evidence) : 0};
 }
 
-/* The place itself, by the scheme of its URL. */
-static int open_place(const char *url, const struct store_config *c, struct store **ret, struct err *err)
+/* --- what a site's filters call back with --- */
+
+struct site_way {
+	const struct job *j;
+	const struct plan_site *ps;
+	size_t number;
+	struct tz *tz;
+	atomic_bool troubled;      /* a failure was told and no recovery since */
+	_Atomic int64_t told_ms;   /* when the last failure was told */
+};
+
+struct site_way *site_way_new(const struct job *j, const struct plan_site *ps)
 {
-	return store_open(url, c, ret, err);
+	struct site_way *w = xcalloc(1, sizeof *w);
+	struct err why = ERR_INIT;
+	w->j = j;
+	w->ps = ps;
+	w->number = (size_t)(ps - j->plan->sites);
+	if (ps->bandwidth && ps->bandwidth->from_min >= 0 && tz_load(j->plan->time_zone, &w->tz, &why))
+		log_msg(LOG_WARN, "site %s: %s; the window of its bandwidth is taken in UTC", ps->name, why.msg);
+	return w;
 }
 
-int site_open(const struct job *j, const struct plan_site *ps, bool create, struct store **ret, struct err *err)
+void site_way_free(struct site_way *w)
+{
+	if (!w)
+		return;
+	tz_free(w->tz);
+	free(w);
+}
+
+static int local_minute(void *arg)
+{
+	const struct site_way *w = arg;
+	int64_t now = clock_wall_ns() / NS_PER_S;
+	int64_t local = now + (w->tz ? tz_offset(w->tz, now) : 0);
+	return (int)((local / 60) % (24 * 60));
+}
+
+/* Several threads may retry at once, each a dozen times: people are told at the first failure, then once a minute. */
+static void tell_trouble(void *arg, bool retrying, const struct err *why)
+{
+	struct site_way *w = arg;
+	int64_t now = clock_boot_ns() / NS_PER_MS;
+	if (!retrying) {
+		if (atomic_exchange(&w->troubled, false))
+			log_msg(LOG_INFO, "site %s answers again", w->ps->name);
+		return;
+	}
+	if (atomic_exchange(&w->troubled, true) && now - atomic_load(&w->told_ms) < TELL_EVERY_MS)
+		return;
+	atomic_store(&w->told_ms, now);
+	log_msg(LOG_WARN, "%s; it is tried again", why->msg);
+}
+
+/* Driver, then throttle, then retry: what is tried again is held to the rate once more. */
+static struct store *with_filters(struct site_way *w, struct store *s)
+{
+	const struct plan_bandwidth *b = w->ps->bandwidth;
+	if (b && b->limit)
+		s = store_throttle_new(s, &(struct store_throttle){
+			.rate = b->limit, .from_min = b->from_min, .to_min = b->to_min, .minute = local_minute, .arg = w, .cancel = w->j->cancel});
+	if (s->caps & STORE_REMOTE)
+		s = store_retry_new(s, &(struct store_retry){.state = tell_trouble, .arg = w, .cancel = w->j->cancel});
+	return s;
+}
+
+/* --- opening --- */
+
+/* The place itself, by the scheme of its URL. */
+static int open_place(const struct site_way *w, const struct store_config *c, struct store **ret, struct err *err)
+{
+	return store_open(w->ps->url, c, ret, err);
+}
+
+/*
+ * Whether it answers at all, before the patience of the retry filter stands behind every request: a site that is down must not
+ * hold up the others for a quarter of an hour.
+ */
+static int contact(const struct site_way *w, struct store *s, struct err *err)
+{
+	struct store_stat st;
+	for (int tries = 1;; tries++) {
+		struct err why = ERR_INIT;
+		int rc = store_stat(s, "cfg/0", &st, &why);
+		if (!rc || rc == -ERR_MISSING)
+			return 0;
+		if (!why.retryable || tries == CONTACT_TRIES || job_cancelled(w->j)) {
+			*err = why;
+			return rc;
+		}
+		for (int i = 0; i < 10 * tries && !job_cancelled(w->j); i++)
+			nanosleep(&(struct timespec){.tv_nsec = 100 * NS_PER_MS}, NULL);
+	}
+}
+
+int site_open(struct site_way *w, bool create, struct store **ret, struct err *err)
 {
 	CLEAN(credentials_release) struct credentials secret = {0};
+	const struct plan_site *ps = w->ps;
+	*ret = NULL;
+	if (w->j->open_site)
+		return w->j->open_site(w->j->open_arg, w->number, ps, ret, err);
 	int rc = credentials_read(ps, &secret, err);
 	if (rc)
 		return rc;
@@ -55,10 +156,14 @@ int site_open(const struct job *j, const struct plan_site *ps, bool create, stru
 		.region = ps->region,
 		.endpoint = ps->endpoint,
 		.ca_file = ps->ca_file,
-		.lock = lock_policy(j->plan, ps),
-		.cancel = j->cancel,
+		.lock = lock_policy(w->j->plan, ps),
+		.cancel = w->j->cancel,
 	};
-	return open_place(ps->url, &c, ret, err);
+	CLEAN(store_free_ptr) struct store *s = NULL;
+	if ((rc = open_place(w, &c, &s, err)) || (s->caps & STORE_REMOTE && (rc = contact(w, s, err))))
+		return rc;
+	*ret = with_filters(w, TAKE(s));
+	return 0;
 }
 
 static int unknown_site(const struct plan *p, const char *name, struct err *err)
@@ -77,12 +182,14 @@ int sites_open(const struct job *j, const char *only, bool create, struct sites 
 	if (only && !plan_site(p, only))
 		return unknown_site(p, only, err);
 	ret->site = xcalloc(p->n_sites + 1, sizeof *ret->site);
+	ret->way = xcalloc(p->n_sites + 1, sizeof *ret->way);
 	for (size_t i = 0; i < p->n_sites; i++) {
 		if (only && !str_eq(only, p->sites[i].name))
 			continue;
-		struct session_site *s = &ret->site[ret->n++];
+		struct session_site *s = &ret->site[ret->n];
+		struct site_way *w = ret->way[ret->n++] = site_way_new(j, &p->sites[i]);
 		s->name = p->sites[i].name;
-		if (site_open(j, &p->sites[i], create, &s->store, &s->err)) {
+		if (site_open(w, create, &s->store, &s->err)) {
 			s->store = NULL;
 			s->state = SITE_UNREACHABLE;
 			log_msg(LOG_WARN, "%s", s->err.msg);
@@ -93,9 +200,12 @@ int sites_open(const struct job *j, const char *only, bool create, struct sites 
 
 void sites_close(struct sites *s)
 {
-	for (size_t i = 0; i < s->n; i++)
+	for (size_t i = 0; i < s->n; i++) {
 		store_free(s->site[i].store);
+		site_way_free(s->way[i]);
+	}
 	free(s->site);
+	free(s->way);
 	*s = (struct sites){0};
 }
 
