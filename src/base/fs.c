@@ -196,12 +196,35 @@ static int draft_dir(struct fs_draft *d, const char *path, struct err *err)
 	return d->dir < 0 ? err_sys(err, ERR_IO, "open '%s'", d->parent) : 0;
 }
 
-static int draft_named(struct fs_draft *d, mode_t mode, struct err *err)
+static void temporary_name(struct fs_draft *d)
 {
 	char suffix[17];
 
 	rng_hex(suffix, 8);
 	snprintf(d->tmp, sizeof d->tmp, "%s%s", FS_TMP_PREFIX, suffix);
+}
+
+/* Through /proc, because AT_EMPTY_PATH asks for a capability. */
+static int link_unnamed(struct fs_draft *d, const char *name)
+{
+	char self[64];
+
+	snprintf(self, sizeof self, "/proc/self/fd/%d", d->fd);
+	return linkat(AT_FDCWD, self, d->dir, name, AT_SYMLINK_FOLLOW);
+}
+
+/* Without a name where that works, so that one who is killed leaves nothing behind. */
+int fs_draft_open(struct fs_draft *d, const char *path, mode_t mode, struct err *err)
+{
+	int rc = draft_dir(d, path, err);
+
+	if (rc)
+		return rc;
+	if (access("/proc/self/fd", X_OK) == 0)
+		d->fd = openat(d->dir, ".", O_TMPFILE | O_RDWR | O_CLOEXEC, mode);
+	if (d->fd >= 0)
+		return 0;
+	temporary_name(d);
 	d->fd = openat(d->dir, d->tmp, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, mode);
 	if (d->fd >= 0)
 		return 0;
@@ -209,26 +232,26 @@ static int draft_named(struct fs_draft *d, mode_t mode, struct err *err)
 	return err_sys(err, ERR_IO, "make a file in '%s'", d->parent);
 }
 
-int fs_draft_open(struct fs_draft *d, const char *path, mode_t mode, struct err *err)
+static int draft_sync(int fd, const char *path, struct err *err)
 {
-	int rc = draft_dir(d, path, err);
-
-	return rc ? rc : draft_named(d, mode, err);
-}
-
-static int draft_sync_dir(struct fs_draft *d, struct err *err)
-{
-	return fsync(d->dir) ? err_sys(err, ERR_IO, "sync '%s'", d->parent) : 0;
+	return fsync(fd) ? err_sys(err, ERR_IO, "sync '%s'", path) : 0;
 }
 
 int fs_draft_commit(struct fs_draft *d, struct err *err)
 {
-	if (fsync(d->fd))
-		return err_sys(err, ERR_IO, "sync '%s'", d->path);
+	int rc = draft_sync(d->fd, d->path, err);
+
+	if (rc)
+		return rc;
+	if (!d->tmp[0]) {
+		temporary_name(d);
+		if (link_unnamed(d, d->tmp))
+			return err_sys(err, ERR_IO, "name a file in '%s'", d->parent);
+	}
 	if (renameat(d->dir, d->tmp, d->dir, d->name))
 		return err_sys(err, ERR_IO, "rename to '%s'", d->path);
 	d->tmp[0] = '\0';
-	return draft_sync_dir(d, err);
+	return draft_sync(d->dir, d->parent, err);
 }
 
 int fs_replace(const char *path, const void *p, size_t n, mode_t mode, struct err *err)
@@ -241,27 +264,11 @@ int fs_replace(const char *path, const void *p, size_t n, mode_t mode, struct er
 	return rc ? rc : fs_draft_commit(&d, err);
 }
 
-static int draft_fill(struct fs_draft *d, const void *p, size_t n, struct err *err)
+/* Give a draft its final name unless that is taken. Not every file system knows the first way of one that has a name. */
+static int publish(struct fs_draft *d)
 {
-	if (fs_write_full(d->fd, p, n))
-		return err_sys(err, ERR_IO, "write '%s'", d->path);
-	if (fsync(d->fd))
-		return err_sys(err, ERR_IO, "sync '%s'", d->path);
-	return 0;
-}
-
-/* Give a draft without a name its name. Through /proc, because AT_EMPTY_PATH asks for a capability. */
-static int link_unnamed(struct fs_draft *d)
-{
-	char self[64];
-
-	snprintf(self, sizeof self, "/proc/self/fd/%d", d->fd);
-	return linkat(AT_FDCWD, self, d->dir, d->name, AT_SYMLINK_FOLLOW);
-}
-
-/* Give a draft its final name unless that is taken. Not every file system knows the first way. */
-static int publish_named(struct fs_draft *d)
-{
+	if (!d->tmp[0])
+		return link_unnamed(d, d->name);
 	if (renameat2(d->dir, d->tmp, d->dir, d->name, RENAME_NOREPLACE) == 0) {
 		d->tmp[0] = '\0';
 		return 0;
@@ -271,43 +278,18 @@ static int publish_named(struct fs_draft *d)
 	return linkat(d->dir, d->tmp, d->dir, d->name, 0);
 }
 
-/* 0 done, 1 this file system or sandbox cannot, negative an error. */
-static int create_unnamed(struct fs_draft *d, const void *p, size_t n, mode_t mode, struct err *err)
-{
-	int rc;
-
-	d->fd = openat(d->dir, ".", O_TMPFILE | O_WRONLY | O_CLOEXEC, mode);
-	if (d->fd < 0)
-		return 1;
-	rc = draft_fill(d, p, n, err);
-	if (rc)
-		return rc;
-	if (link_unnamed(d) == 0)
-		return 0;
-	if (errno == EEXIST || errno == ENOSPC || errno == EDQUOT)
-		return err_sys(err, ERR_IO, "create '%s'", d->path);
-	close_fd(&d->fd);
-	return 1;
-}
-
 int fs_create(const char *path, const void *p, size_t n, mode_t mode, struct err *err)
 {
 	CLEAN(fs_draft_release) struct fs_draft d;
-	int rc = draft_dir(&d, path, err);
+	int rc = fs_draft_open(&d, path, mode, err);
 
-	if (rc)
+	if (!rc && fs_write_full(d.fd, p, n))
+		rc = err_sys(err, ERR_IO, "write '%s'", path);
+	if (rc || (rc = draft_sync(d.fd, path, err)))
 		return rc;
-	rc = create_unnamed(&d, p, n, mode, err);
-	if (rc < 0)
-		return rc;
-	if (rc) {
-		rc = draft_named(&d, mode, err);
-		if (rc || (rc = draft_fill(&d, p, n, err)))
-			return rc;
-		if (publish_named(&d))
-			return err_sys(err, ERR_IO, "create '%s'", path);
-	}
-	return draft_sync_dir(&d, err);
+	if (publish(&d))
+		return err_sys(err, ERR_IO, "create '%s'", path);
+	return draft_sync(d.dir, d.parent, err);
 }
 
 int fs_lock(const char *path, int *ret_fd, struct err *err)

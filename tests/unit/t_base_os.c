@@ -183,6 +183,25 @@ START_TEST(creating_never_replaces_where_unnamed_files_cannot_be_linked)
 }
 END_TEST
 
+START_TEST(one_who_dies_while_writing_leaves_nothing)
+{
+	struct err err = ERR_INIT;
+	int status, before = entries_in(".");
+	pid_t pid = fork();
+
+	if (!pid) {
+		struct fs_draft d;
+
+		if (fs_draft_open(&d, "f", 0600, &err) || fs_write_full(d.fd, "half", 4))
+			_exit(1);
+		raise(SIGKILL);
+	}
+	ck_assert_int_eq(waitpid(pid, &status, 0), pid);
+	ck_assert(WIFSIGNALED(status));
+	ck_assert_int_eq(entries_in("."), before);
+}
+END_TEST
+
 START_TEST(existence_is_of_the_name_itself)
 {
 	ck_assert(!fs_exists("x"));
@@ -691,6 +710,7 @@ static Suite *files_suite(void)
 	tcase_add_test(tc, replacing_swaps_content_and_leaves_nothing_behind);
 	tcase_add_test(tc, creating_never_replaces);
 	tcase_add_test(tc, creating_never_replaces_where_unnamed_files_cannot_be_linked);
+	tcase_add_test(tc, one_who_dies_while_writing_leaves_nothing);
 	tcase_add_test(tc, existence_is_of_the_name_itself);
 	tcase_add_test(tc, a_lock_is_held_by_one_at_a_time);
 	tcase_add_test(tc, paths_are_joined_with_one_slash);
