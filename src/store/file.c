@@ -17,7 +17,6 @@
 #include "base/rng.h"
 #include "base/str.h"
 
-#define READ_BLOCK ((size_t)1 << 20)
 #define KNOWN_DIRS_MAX 4096
 #define TEMP_DIR ".t"
 #define TEMP_AGE_NS (7 * 86400 * INT64_C(1000000000)) /* far longer than any put takes */
@@ -284,68 +283,7 @@ static int file_put(struct store *s, const char *key, const struct store_src *sr
 	return taken ? err_set(err, ERR_EXISTS, "object %s is there already", key) : 0;
 }
 
-/* --- get, stat, remove --- */
-
-static int missing(const struct file_store *f, const char *key, struct err *err)
-{
-	int rc = file_check_root(f, err);
-
-	return rc ? rc : err_set(err, ERR_MISSING, "object %s is not there", key);
-}
-
-static int open_object(struct file_store *f, const char *key, int *ret_fd, struct stat *st, struct err *err)
-{
-	const uint64_t flags = O_RDONLY | O_NONBLOCK | O_NOFOLLOW; /* what is there may be a FIFO */
-	CLEAN(close_fd) int fd = file_open_beneath(f->root, key, flags | O_NOATIME);
-
-	if (fd < 0 && errno == EPERM) /* not the owner */
-		fd = file_open_beneath(f->root, key, flags);
-	if (fd < 0)
-		return errno == ENOENT || errno == ENOTDIR ? missing(f, key, err) : file_failed(err, "open", key);
-	if (fstat(fd, st) < 0)
-		return file_failed(err, "stat", key);
-	if (!S_ISREG(st->st_mode))
-		return missing(f, key, err);
-	*ret_fd = TAKE_FD(fd);
-	return 0;
-}
-
-static int file_get(
-        struct store *s, const char *key, struct store_range range, struct store_sink *sink, struct err *err)
-{
-	CLEAN(close_fd) int fd = -1;
-	struct stat st;
-	int rc = open_object(file_of(s), key, &fd, &st, err);
-
-	if (rc)
-		return rc;
-	uint64_t size = (uint64_t)st.st_size, off = range.off, left = off < size ? size - off : 0;
-
-	if (range.len && range.len < left)
-		left = range.len;
-	if (!left)
-		return 0;
-	(void)posix_fadvise(fd, (off_t)off, (off_t)left, POSIX_FADV_SEQUENTIAL);
-	size_t block = (size_t)MIN(left, READ_BLOCK);
-	CLEAN(free_ptr) unsigned char *p = xmalloc(block);
-
-	while (left) {
-		ssize_t n = pread(fd, p, (size_t)MIN(left, block), (off_t)off);
-
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0)
-			return file_failed(err, "read", key);
-		if (n == 0)
-			return err_set(err, ERR_CORRUPT, "object %s became shorter while it was read", key);
-		rc = sink->write(sink->arg, p, (size_t)n, err);
-		if (rc)
-			return rc;
-		off += (uint64_t)n;
-		left -= (uint64_t)n;
-	}
-	return 0;
-}
+/* --- stat, remove --- */
 
 void file_stat_of(const struct stat *st, struct store_stat *ret)
 {
@@ -360,11 +298,11 @@ static int file_stat(struct store *s, const char *key, struct store_stat *ret, s
 	struct stat st;
 
 	if (fd < 0)
-		return errno == ENOENT || errno == ENOTDIR ? missing(f, key, err) : file_failed(err, "open", key);
+		return errno == ENOENT || errno == ENOTDIR ? file_missing(f, key, err) : file_failed(err, "open", key);
 	if (fstat(fd, &st) < 0)
 		return file_failed(err, "stat", key);
 	if (!S_ISREG(st.st_mode))
-		return missing(f, key, err);
+		return file_missing(f, key, err);
 	file_stat_of(&st, ret);
 	return 0;
 }
@@ -376,10 +314,10 @@ static int file_remove(struct store *s, const char *key, struct err *err)
 	const char *name;
 
 	if (open_parent(f, key, false, &dir, &name) < 0)
-		return errno == ENOENT || errno == ENOTDIR ? missing(f, key, err)
+		return errno == ENOENT || errno == ENOTDIR ? file_missing(f, key, err)
 		                                           : file_failed(err, "open the directory of", key);
 	if (unlinkat(dir, name, 0) < 0)
-		return errno == ENOENT || errno == EISDIR ? missing(f, key, err) : file_failed(err, "remove", key);
+		return errno == ENOENT || errno == EISDIR ? file_missing(f, key, err) : file_failed(err, "remove", key);
 	return fsync(dir) < 0 ? file_failed(err, "sync the directory of", key) : 0;
 }
 
@@ -401,6 +339,7 @@ static void file_free(struct store *s)
 	struct file_store *f = file_of(s);
 
 	close_fd(&f->root);
+	file_close_read(f);
 	forget_dirs(f);
 	free(f->known);
 	pthread_mutex_destroy(&f->mutex);
@@ -413,6 +352,7 @@ static const struct store_ops file_ops = {
         .scheme = "file",
         .put = file_put,
         .get = file_get,
+        .get_buf = file_get_buf,
         .stat = file_stat,
         .list = file_list,
         .remove = file_remove,
@@ -470,6 +410,8 @@ int store_file_open(const char *dir, const struct store_config *c, struct store 
 	        STORE_CREATE_ONLY | STORE_RANGE | STORE_LIST_STRONG | STORE_REMOVE | STORE_THREADSAFE | STORE_LOCAL;
 	f->base.name = xstrdup(c && c->name ? c->name : dir);
 	f->root = -1;
+	for (size_t i = 0; i < FILE_READ_KEPT; i++)
+		f->read[i].fd = -1;
 	atomic_init(&f->named_temp, c && c->named_temp);
 	pthread_mutex_init(&f->mutex, NULL);
 	if (c && c->create)

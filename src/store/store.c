@@ -259,24 +259,37 @@ int store_get_sink(struct store *s, const char *key, struct store_range range, s
 	return g.rc ? g.rc : at_site(s, rc, err);
 }
 
-int store_get(struct store *s, const char *key, struct buf *out, struct err *err)
+static int get_into(
+        struct store *s, const char *key, struct store_range range, struct buf *out, struct err *err)
 {
 	size_t before = out->len;
-	int rc = store_get_sink(s, key, (struct store_range){0, 0}, &(struct store_sink){store_buf_write, out}, err);
+	int rc;
 
+	if (!s->ops->get_buf)
+		rc = store_get_sink(s, key, range, &(struct store_sink){store_buf_write, out}, err);
+	else if (!(rc = check_key(s, key, err)))
+		rc = at_site(s, s->ops->get_buf(s, key, range, out, err), err);
 	if (rc)
 		out->len = before;
 	return rc;
 }
 
+int store_get(struct store *s, const char *key, struct buf *out, struct err *err)
+{
+	return get_into(s, key, (struct store_range){0, 0}, out, err);
+}
+
+int store_get_part(struct store *s, const char *key, uint64_t off, size_t len, struct buf *out, struct err *err)
+{
+	/* a length of 0 would mean "to the end" */
+	return len ? get_into(s, key, (struct store_range){off, len}, out, err) : 0;
+}
+
 int store_get_range(struct store *s, const char *key, uint64_t off, size_t len, struct buf *out, struct err *err)
 {
 	size_t before = out->len;
-	int rc = 0;
+	int rc = store_get_part(s, key, off, len, out, err);
 
-	if (len) /* a length of 0 would mean "to the end" below */
-		rc = store_get_sink(
-		        s, key, (struct store_range){off, len}, &(struct store_sink){store_buf_write, out}, err);
 	if (!rc && out->len - before != len)
 		rc = err_set(err, ERR_CORRUPT, "site %s: object %s ends before byte %llu", s->name, key,
 		        (unsigned long long)off + len);

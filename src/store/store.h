@@ -93,6 +93,8 @@ struct store_ops { /* static const, one per driver or filter */
 	int (*remove)(struct store *s, const char *key, struct err *err);
 	int (*sync)(struct store *s, struct err *err);
 	void (*free)(struct store *s);
+	/* get without a sink between: appended to out. NULL where there is no shorter way, and in filters. */
+	int (*get_buf)(struct store *s, const char *key, struct store_range range, struct buf *out, struct err *err);
 	/* What not every place has; NULL: ERR_UNSUPPORTED. */
 	int (*get_older)(struct store *s, const char *key, unsigned n, struct store_sink *sink, struct err *err);
 	int (*digest)(struct store *s, const char *key, unsigned char ret[32], struct err *err);
@@ -164,6 +166,9 @@ int store_put_same(struct store *s, const char *key, const void *p, size_t n, st
 int store_get(struct store *s, const char *key, struct buf *out, struct err *err) HF_NODISCARD;
 /* Exactly len bytes from off; ERR_CORRUPT when the object ends before. */
 int store_get_range(struct store *s, const char *key, uint64_t off, size_t len, struct buf *out, struct err *err)
+        HF_NODISCARD;
+/* At most len bytes from off: fewer only where the object ends. */
+int store_get_part(struct store *s, const char *key, uint64_t off, size_t len, struct buf *out, struct err *err)
         HF_NODISCARD;
 int store_get_sink(struct store *s, const char *key, struct store_range range, struct store_sink *sink, struct err *err)
         HF_NODISCARD;

@@ -396,6 +396,42 @@ START_TEST(a_removed_key_is_gone_and_free)
 }
 END_TEST
 
+static void expect_part(struct store *s, const char *key, uint64_t off, size_t n, const char *want)
+{
+	CLEAN(buf_release) struct buf b = BUF_INIT(64);
+	struct err err = ERR_INIT;
+
+	must(buf_put(&b, "+", 1, &err), &err);
+	must(store_get_part(s, key, off, n, &b, &err), &err);
+	ck_assert_str_eq(buf_str(&b) + 1, want);
+}
+
+START_TEST(parts_are_cut_at_the_end_and_follow_what_is_removed)
+{
+	CLEAN(store_free_ptr) struct store *s = open_nth(_i);
+	CLEAN(buf_release) struct buf b = BUF_INIT(64);
+	struct err err = ERR_INIT;
+	char key[16];
+
+	put_text(s, "p/ten", "0123456789");
+	expect_part(s, "p/ten", 0, 4, "0123");
+	expect_part(s, "p/ten", 4, 100, "456789");
+	expect_part(s, "p/ten", 10, 1, "");
+	expect_part(s, "p/ten", 1 << 20, 1, "");
+	expect_part(s, "p/ten", 3, 0, "");
+	must(store_remove(s, "p/ten", &err), &err);
+	ck_assert_int_eq(store_get_part(s, "p/ten", 0, 4, &b, &err), -ERR_MISSING);
+	put_text(s, "p/ten", "abcdefghij");
+	expect_part(s, "p/ten", 2, 3, "cde");
+	for (int i = 0; i < 40; i++) { /* more than a driver may keep open */
+		snprintf(key, sizeof key, "p/%d", i);
+		put_text(s, key, key);
+		expect_part(s, key, 2, 9, key + 2);
+	}
+	expect_part(s, "p/ten", 7, 9, "hij");
+}
+END_TEST
+
 /* --- keys --- */
 
 static void expect_bad_key(struct store *s, const char *key)
@@ -675,6 +711,7 @@ TCase *store_conformance(const struct conformance_driver *drivers, int n)
 	        get_range_wants_every_byte, a_range_of_a_large_object_crosses_blocks,
 	        a_sink_stops_a_get_with_its_own_error, a_key_never_put_is_missing,
 	        a_key_is_not_the_directory_of_another, a_removed_key_is_gone_and_free,
+	        parts_are_cut_at_the_end_and_follow_what_is_removed,
 	        keys_outside_the_rules_are_refused, keys_up_to_the_limits_work_and_longer_ones_are_refused,
 	        lists_are_in_byte_order_of_whole_keys, lists_start_at_a_prefix_and_after_a_key,
 	        prefixes_that_leave_the_tree_are_refused, a_list_stops_when_told_to, a_list_callback_may_use_the_store,
