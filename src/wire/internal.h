@@ -1,0 +1,187 @@
+/* What the files of this module share; nobody else includes it. */
+#ifndef WIRE_INTERNAL_H
+#define WIRE_INTERNAL_H
+
+#include <pthread.h>
+#include "wire/frame.h"
+#include "base/mem.h"
+
+#define FIRST_BODY ((uint64_t)256 << 10) /* bytes of a body that may come unasked */
+#define STORES_MAX 64
+#define POLL_MS 200 /* how often a wait looks at the cancel flag */
+
+/* --- bytes that arrived and wait --- */
+struct block {
+	struct block *next;
+	size_t n, cap;
+	unsigned char p[];
+};
+struct stream {
+	struct block *head, *tail;
+};
+struct block *block_new(size_t cap);
+/* Copied; small pieces share blocks, so that many tiny frames take no more memory than their bytes. */
+void stream_add(struct stream *s, const void *p, size_t n);
+void stream_link(struct stream *s, struct block *b);
+struct block *stream_pop(struct stream *s); /* NULL when empty; free() is the caller's */
+void stream_release(struct stream *s);
+
+/* --- the connection --- */
+struct served {
+	bool there;
+	struct wire_served s;
+	struct store *opened; /* by s.open */
+	pthread_mutex_t one;  /* held for a request at a store that is not thread-safe */
+};
+struct request;
+struct call;
+
+struct wire {
+	int in, out, wake[2];
+	char *name, *role, *install, *spool;
+	const atomic_bool *cancel;
+	int64_t hello_ms, idle_ms;
+	struct hello peer;
+
+	pthread_mutex_t m; /* all below, unless it says otherwise */
+	pthread_cond_t changed; /* life, calls' slots, bodies */
+	bool started, leaving, ended, peer_left;
+	struct err why; /* code 0 while alive */
+
+	/* our calls */
+	struct call *calls;
+	size_t n_calls;
+	uint32_t last_call;
+
+	/* what we serve */
+	struct request *requests, *waiting, **waiting_end; /* all; those that no thread has taken up */
+	size_t n_requests, n_waiting, n_idle;
+	uint32_t last_request;
+	pthread_cond_t work;
+	pthread_t threads[WIRE_REQUESTS];
+	size_t n_threads;
+	uint64_t bodies; /* bytes granted to bodies of requests */
+	uint64_t body_ticket, body_turn;
+	struct served stores[STORES_MAX];
+	wire_job_fn job;
+	void *job_arg;
+	bool job_runs;
+
+	/* out: one frame at a time, in the order of asking */
+	pthread_mutex_t out_m;
+	pthread_cond_t out_changed;
+	uint64_t out_ticket, out_turn;
+	atomic_bool ping_due, pong_due;
+	bool ping_out; /* reader's own: a ping went out since something was heard */
+
+	pthread_t reader, pinger;
+	pthread_cond_t pings;
+
+	/* in: reader's own */
+	int64_t heard; /* boot clock: when the last byte came */
+	unsigned char *inbuf;
+	size_t in_at, in_len;
+};
+
+/* conn.c */
+void wire_die(struct wire *w, const struct err *why); /* the first reason stays */
+int wire_die_of(struct wire *w, enum err_code code, const char *what, struct err *err); /* fills err, returns -code */
+int wire_why(struct wire *w, struct err *err);        /* of a dead connection; takes the lock itself */
+bool wire_cancelled(const struct wire *w);
+/* Wait on c (under w->m) for at most POLL_MS. */
+void wire_wait(struct wire *w, pthread_cond_t *c);
+void cond_init(pthread_cond_t *c);
+
+/* out.c */
+int wire_send(struct wire *w, enum frame_type type, uint32_t id, const void *p, size_t n, struct err *err) HF_NODISCARD;
+/* Take the turn, and give it back: what is sent between is not interleaved with others'. */
+void out_take(struct wire *w);
+void out_give(struct wire *w);
+int out_frame(struct wire *w, enum frame_type type, uint32_t id, const void *p, size_t n, struct err *err) HF_NODISCARD;
+void *out_pinger(void *arg);
+
+/* in.c: the reader */
+int in_fill(struct wire *w, size_t want, int64_t deadline_ns, size_t *ret, struct err *err) HF_NODISCARD;
+void *in_reader(void *arg);
+
+/* --- call.c: what we ask --- */
+struct call {
+	struct wire *w;
+	struct call *next;
+	uint32_t id;
+	pthread_cond_t changed;
+	struct stream in;
+	uint64_t in_credit;   /* bytes of answer that may still come */
+	uint64_t consumed;    /* and were not granted anew */
+	uint64_t allowed;     /* bytes of body that may go; counts up */
+	uint64_t sent, body;
+	bool dropped; /* nobody waits for the answer */
+	bool patient; /* it may take any time */
+	bool done;
+	int rc;
+	struct err err;
+	unsigned char result[RESULT_MAX];
+	size_t n_result;
+	int64_t heard;
+};
+int call_begin(struct wire *w, const struct ask *a, struct call **ret, struct err *err) HF_NODISCARD;
+/* Send of the body; 0 also when the other end has answered before its end: then call_end tells. */
+int call_body(struct call *c, const void *p, size_t n, struct err *err) HF_NODISCARD;
+/* The next bytes of the answer (free() is the caller's), NULL when all came or the request failed. */
+int call_part(struct call *c, struct block **ret, struct err *err) HF_NODISCARD;
+/* The other end may send as much again as was consumed. */
+int call_consumed(struct call *c, size_t n, struct err *err) HF_NODISCARD;
+/* Wait for the end. The other end's verdict, or why there is none; result (may be NULL) is borrowed from c. */
+int call_end(struct call *c, struct rd *result, struct err *err) HF_NODISCARD;
+void call_cancel(struct call *c); /* ask for an early end; the answer still comes */
+void call_free(struct call **c);  /* for CLEAN(): gives up what is not finished */
+/* Without body and parts: ask, wait, result copied. */
+int call_simple(struct wire *w, const struct ask *a, unsigned char ret[RESULT_MAX], struct rd *result, struct err *err) HF_NODISCARD;
+/* For the reader. ERR_FORMAT: what the protocol does not allow. Credit is taken when a part is announced. */
+int call_on_part(struct wire *w, uint32_t id, size_t n, struct err *err) HF_NODISCARD;
+void call_on_bytes(struct wire *w, uint32_t id, const void *p, size_t n, struct block *b);
+int call_on_done(struct wire *w, uint32_t id, const void *p, size_t n, struct err *err) HF_NODISCARD;
+int call_on_allow(struct wire *w, uint32_t id, uint32_t n, struct err *err) HF_NODISCARD;
+void call_wake_all(struct wire *w); /* under the lock */
+void call_release_all(struct wire *w);
+
+/* --- request.c: what we are asked --- */
+struct request {
+	struct wire *w;
+	struct request *next, *next_waiting;
+	uint32_t id;
+	struct ask ask; /* args points into args[] */
+	unsigned char args[ARGS_MAX];
+	pthread_cond_t changed;
+	struct stream in;
+	uint64_t in_credit, got; /* bytes of body that may still come; that came */
+	uint64_t reserved;
+	uint64_t out_credit;
+	atomic_bool cancelled; /* by the other end, or the connection is gone */
+	bool answered, running, listed;
+};
+/* For who serves. */
+int request_part(struct request *r, const void *p, size_t n, struct err *err) HF_NODISCARD;
+/* The next bytes of the body; NULL at its end. */
+int request_body(struct request *r, struct block **ret, struct err *err) HF_NODISCARD;
+/* Let n more bytes of body come, which take that much of WIRE_BODIES until the request ends or they are returned. */
+int request_allow(struct request *r, uint64_t n, struct err *err) HF_NODISCARD;
+int request_allow_again(struct request *r, uint64_t n, struct err *err) HF_NODISCARD; /* what was consumed */
+/* The whole body of at most limit bytes. */
+int request_text(struct request *r, size_t limit, struct buf *out, struct err *err) HF_NODISCARD;
+/* For the reader. */
+int request_on_ask(struct wire *w, uint32_t id, const void *p, size_t n, struct err *err) HF_NODISCARD;
+int request_on_body(struct wire *w, uint32_t id, size_t n, struct err *err) HF_NODISCARD;
+void request_on_bytes(struct wire *w, uint32_t id, const void *p, size_t n, struct block *b);
+int request_on_cancel(struct wire *w, uint32_t id, struct err *err) HF_NODISCARD;
+int request_on_grant(struct wire *w, uint32_t id, uint32_t n, struct err *err) HF_NODISCARD;
+void request_wake_all(struct wire *w); /* under the lock; cancels them */
+void request_join_all(struct wire *w);
+void request_release_all(struct wire *w);
+
+/* serve.c, put.c, job.c: run one; result is sent with the answer */
+int serve_store(struct request *r, struct buf *result, struct err *err);
+int serve_put(struct request *r, struct store *s, const char *key, struct err *err);
+int serve_job(struct request *r, struct err *err);
+
+#endif

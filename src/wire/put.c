@@ -1,0 +1,148 @@
+/* A put, from the side that has the store: the whole object is here, and is what its name says, before the store sees
+ * any of it. */
+#include <fcntl.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+#include "wire/internal.h"
+#include "base/fs.h"
+#include "base/str.h"
+#include "crypto/crypto.h"
+
+#define KEPT_MAX ((uint64_t)64 << 20) /* in memory; larger objects are spooled */
+#define SPOOL_STEP ((uint64_t)8 << 20)
+#define SHARED_BLOCK ((size_t)64 << 10)
+
+struct body {
+	struct block **block;
+	size_t n, cap;
+	struct sha256 *h; /* NULL when the name tells no digest */
+};
+
+static void body_release(struct body *b)
+{
+	for (size_t i = 0; i < b->n; i++)
+		free(b->block[i]);
+	free(b->block);
+	sha256_free(b->h);
+}
+
+/* Small pieces are gathered, so that many of them take no more memory than their bytes. */
+static void keep(struct body *b, struct block *piece)
+{
+	struct block *last = b->n ? b->block[b->n - 1] : NULL;
+
+	if (last && last->cap - last->n >= piece->n) {
+		memcpy(last->p + last->n, piece->p, piece->n);
+		last->n += piece->n;
+		free(piece);
+		return;
+	}
+	if (piece->cap > 2 * piece->n) {
+		struct block *shared = block_new(MAX(piece->n, SHARED_BLOCK));
+
+		memcpy(shared->p, piece->p, piece->n);
+		shared->n = piece->n;
+		free(piece);
+		piece = shared;
+	}
+	b->block = xgrow(b->block, b->n, &b->cap, sizeof *b->block);
+	b->block[b->n++] = piece;
+}
+
+/* The digest that a key's last component promises. */
+static bool promised(const char *key, unsigned char ret[SHA256_LEN])
+{
+	const char *slash = strrchr(key, '/'), *name = slash ? slash + 1 : key;
+
+	if (str_starts(name, "m."))
+		name += 2;
+	return strlen(name) == 2 * SHA256_LEN && hex_decode(ret, SHA256_LEN, name);
+}
+
+static int check(struct body *b, const char *key, const unsigned char want[SHA256_LEN], struct err *err)
+{
+	unsigned char got[SHA256_LEN];
+
+	if (!b->h)
+		return 0;
+	sha256_final(b->h, got);
+	if (memcmp(got, want, sizeof got) == 0)
+		return 0;
+	return err_set(err, ERR_CORRUPT, "what arrived for %s has another digest than its name", key);
+}
+
+static int put_kept(struct body *b, struct store *s, const char *key, struct err *err)
+{
+	CLEAN(free_ptr) struct store_piece *piece = xcalloc(b->n + 1, sizeof *piece);
+
+	for (size_t i = 0; i < b->n; i++)
+		piece[i] = (struct store_piece){b->block[i]->p, b->block[i]->n};
+	return s->ops->put(s, key, &(struct store_src){piece, b->n}, err);
+}
+
+static int put_spooled(int fd, uint64_t n, struct store *s, const char *key, struct err *err)
+{
+	void *p = mmap(NULL, (size_t)n, PROT_READ, MAP_PRIVATE, fd, 0);
+
+	if (p == MAP_FAILED)
+		return err_sys(err, ERR_IO, "cannot map the spooled object");
+	const struct store_piece piece = {p, (size_t)n};
+	int rc = s->ops->put(s, key, &(struct store_src){&piece, 1}, err);
+
+	(void)munmap(p, (size_t)n);
+	return rc;
+}
+
+static int open_spool(struct request *r, int *ret, struct err *err)
+{
+	const char *dir = r->w->spool;
+
+	if (!dir)
+		return err_set(err, ERR_NOMEM, "an object of %llu bytes is too large here", (unsigned long long)r->ask.body);
+	*ret = open(dir, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+	return *ret < 0 ? err_sys(err, ERR_IO, "cannot make a file in %s", dir) : 0;
+}
+
+int serve_put(struct request *r, struct store *s, const char *key, struct err *err)
+{
+	CLEAN(body_release) struct body b = {0};
+	CLEAN(close_fd) int spool = -1;
+	unsigned char want[SHA256_LEN];
+	uint64_t n = r->ask.body;
+	int rc = 0;
+
+	if (n > STORE_OBJECT_MAX)
+		return err_set(err, ERR_NOMEM, "an object of %llu bytes is too large", (unsigned long long)n);
+	if (promised(key, want))
+		b.h = sha256_new();
+	if (n > KEPT_MAX)
+		rc = open_spool(r, &spool, err);
+	if (!rc && n > FIRST_BODY)
+		rc = request_allow(r, n > KEPT_MAX ? SPOOL_STEP : n, err);
+	while (!rc) {
+		struct block *piece;
+
+		rc = request_body(r, &piece, err);
+		if (rc || !piece)
+			break;
+		size_t len = piece->n;
+
+		if (b.h)
+			sha256_update(b.h, piece->p, len);
+		if (spool < 0) {
+			keep(&b, piece);
+			continue;
+		}
+		if (fs_write_full(spool, piece->p, len) < 0)
+			rc = err_sys(err, ERR_IO, "cannot spool %s", key);
+		free(piece);
+		if (!rc)
+			rc = request_allow_again(r, len, err);
+	}
+	if (!rc)
+		rc = check(&b, key, want, err);
+	if (rc)
+		return rc;
+	return spool < 0 ? put_kept(&b, s, key, err) : put_spooled(spool, n, s, key, err);
+}
