@@ -4,16 +4,22 @@
 #include <string.h>
 #include <sys/mman.h>
 
-static void slot_release(struct ring *r, struct slot *s)
+/* The caller's thread waits for what it said in want_done; it is not woken for less, because each wake costs as much as a small chunk. Under the lock. */
+static void tell(struct ring *r)
 {
-	if (s->rb && atomic_fetch_sub(&s->rb->refs, 1) == 1) {
-		pthread_mutex_lock(&r->mutex);
-		pthread_cond_broadcast(&r->done);
-		pthread_mutex_unlock(&r->mutex);
-	}
-	s->rb = NULL;
-	free(s->own);
-	s->own = NULL;
+	bool done = r->n_done >= r->want_done && r->slot[r->head].state == SLOT_DONE;
+	if (r->waiting && (done || r->buf_freed))
+		pthread_cond_signal(&r->done);
+}
+
+static void wait_for(struct ring *r, size_t done, bool buf)
+{
+	r->waiting = true;
+	r->want_done = done;
+	r->buf_freed = false;
+	r->wants_buf = buf;
+	pthread_cond_wait(&r->done, &r->mutex);
+	r->waiting = false;
 }
 
 static void work_on(struct ring *r, struct pack_coder *coder, struct slot *s)
@@ -31,7 +37,17 @@ static void work_on(struct ring *r, struct pack_coder *coder, struct slot *s)
 			pthread_mutex_unlock(&r->packer->mutex);
 		}
 	}
-	slot_release(r, s);
+}
+
+/* Under the lock. */
+static void finish_slot(struct ring *r, struct slot *s)
+{
+	s->state = SLOT_DONE;
+	r->n_done++;
+	if (s->rb && atomic_fetch_sub(&s->rb->refs, 1) == 1)
+		r->buf_freed = r->wants_buf;
+	s->rb = NULL;
+	tell(r);
 }
 
 struct worker_arg {
@@ -54,9 +70,10 @@ static void *worker(void *p)
 			continue;
 		pthread_mutex_unlock(&r->mutex);
 		work_on(r, a->coder, s);
+		free(s->own);
+		s->own = NULL;
 		pthread_mutex_lock(&r->mutex);
-		s->state = SLOT_DONE;
-		pthread_cond_broadcast(&r->done);
+		finish_slot(r, s);
 	}
 	pthread_mutex_unlock(&r->mutex);
 	free(a);
@@ -67,7 +84,7 @@ int ring_open(struct ring *r, const struct writer_opts *o, struct packer *k, str
 {
 	r->packer = k;
 	r->n_threads = o->workers;
-	r->n_slots = 3 * o->workers + 2;
+	r->n_slots = RING_SLOTS_A_WORKER * o->workers + 2;
 	r->n_bufs = o->workers + 1; /* one a worker, one being filled */
 	r->slot = xcalloc(r->n_slots, sizeof *r->slot);
 	r->buf = xcalloc(r->n_bufs, sizeof *r->buf);
@@ -131,6 +148,7 @@ static int retire_head(struct ring *r, struct err *err)
 	r->slot[r->head] = (struct slot){0};
 	r->head = (r->head + 1) % r->n_slots;
 	r->count--;
+	r->n_done--;
 	if (r->queued)
 		r->queued--; /* a slot that came in done may not have been passed by a worker yet */
 	pthread_mutex_unlock(&r->mutex);
@@ -156,15 +174,17 @@ int ring_push(struct ring *r, const struct slot *s, struct err *err)
 	pthread_mutex_lock(&r->mutex);
 	int rc = retire_ready(r, err);
 	while (!rc && r->count == r->n_slots) {
-		pthread_cond_wait(&r->done, &r->mutex);
+		wait_for(r, r->n_slots / 2, false);
 		rc = retire_ready(r, err);
 	}
 	if (!rc) {
 		r->slot[(r->head + r->count++) % r->n_slots] = *s;
-		if (s->state == SLOT_QUEUED)
+		if (s->state == SLOT_QUEUED) {
 			pthread_cond_signal(&r->work);
-		else
+		} else {
+			r->n_done++;
 			rc = retire_ready(r, err);
+		}
 	}
 	pthread_mutex_unlock(&r->mutex);
 	return rc;
@@ -175,31 +195,28 @@ int ring_drain(struct ring *r, struct err *err)
 	pthread_mutex_lock(&r->mutex);
 	int rc = retire_ready(r, err);
 	while (!rc && r->count) {
-		pthread_cond_wait(&r->done, &r->mutex);
+		wait_for(r, r->count, false);
 		rc = retire_ready(r, err);
 	}
 	pthread_mutex_unlock(&r->mutex);
 	return rc;
 }
 
+static struct read_buf *free_buf(struct ring *r)
+{
+	for (size_t i = 0; i < r->n_bufs; i++)
+		if (!atomic_load(&r->buf[i].refs))
+			return &r->buf[i];
+	return NULL;
+}
+
 int ring_buf(struct ring *r, struct read_buf **ret, struct err *err)
 {
 	pthread_mutex_lock(&r->mutex);
-	int rc = 0;
-	for (*ret = NULL; !rc && !*ret;) {
-		for (size_t i = 0; i < r->n_bufs && !*ret; i++)
-			if (!atomic_load(&r->buf[i].refs))
-				*ret = &r->buf[i];
-		if (*ret)
-			break;
+	int rc = retire_ready(r, err);
+	while (!rc && !(*ret = free_buf(r))) {
+		wait_for(r, r->n_slots, true);
 		rc = retire_ready(r, err);
-		if (!rc) {
-			bool any = false;
-			for (size_t i = 0; i < r->n_bufs; i++)
-				any |= !atomic_load(&r->buf[i].refs);
-			if (!any)
-				pthread_cond_wait(&r->done, &r->mutex);
-		}
 	}
 	if (!rc)
 		atomic_store(&(*ret)->refs, 1);

@@ -79,12 +79,16 @@ struct slot {
 	char *path;          /* entries: first path */
 	size_t n_path;
 };
+#define RING_SLOTS_A_WORKER 12u
 struct ring {
 	struct packer *packer;
 	pthread_mutex_t mutex;
 	pthread_cond_t work, done;
 	struct slot *slot;
 	size_t n_slots, head, count, queued; /* head: oldest; queued: first not yet taken, counted from head */
+	size_t n_done;                       /* slots in state DONE */
+	size_t want_done;                    /* what the caller's thread waits for while `waiting`: as many done, the oldest among them, */
+	bool waiting, wants_buf, buf_freed;  /* or a buffer, if it wants one */
 	bool stop;
 	pthread_t *thread;
 	struct pack_coder **coder;

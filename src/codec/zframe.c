@@ -8,17 +8,20 @@
 #define WINDOW_LOG_MAX 23 /* 8 MiB */
 #define FRAME_MAGIC 0xFD2FB528u
 
-/* The probe looks at SLICES pieces spread evenly; below PROBE_MIN bytes compressing costs as little as looking. */
+/* The probe looks at pieces spread evenly; below PROBE_MIN bytes compressing costs as little as looking. */
 #define PROBE_MIN (32u << 10)
-#define SLICES 32u
+#define SLICES_MIN 8u
+#define SLICES_MAX 32u
 #define SLICE_LEN 512u
-#define SAMPLE (SLICES * SLICE_LEN)
+#define SLICE_EVERY (8u << 10)
 #define TRIAL_LEN 4096u
-/* Pearson's chi-square of a sample: 255 +- 23 for random bytes; 2,000 is an order-0 gain of about 1 %. */
+/* Pearson's chi-square of a sample of SLICES_MAX pieces: 255 +- 23 for random bytes; 2,000 is an order-0 gain of about 1 %. */
 #define CHI_FLAT 2000u
 
 struct zframe {
 	ZSTD_CCtx *compress, *probe;
+	int level;
+	int tuned; /* which of tuning_of() is set */
 	ZSTD_DCtx *decompress;
 	unsigned char trial[ZSTD_COMPRESSBOUND(TRIAL_LEN)];
 };
@@ -28,6 +31,35 @@ static void set_param(ZSTD_CCtx *c, ZSTD_cParameter p, int value)
 	size_t r = ZSTD_CCtx_setParameter(c, p, value);
 	if (ZSTD_isError(r))
 		BUG("zstd parameter %d=%d: %s", (int)p, value, ZSTD_getErrorName(r));
+}
+
+/*
+ * Tables that stay in a core's own cache, where zstd's choice for a level does not: measured on chunks of source code, libraries and
+ * database pages, level 2 becomes a tenth quicker and no larger so, level 3 a twentieth (docs/performance.md). 0: as zstd has it.
+ */
+static const struct tuning {
+	int level;
+	size_t up_to; /* bytes of a chunk */
+	int hash_log, chain_log, min_match;
+} TUNING[] = {
+        {2, 256u << 10, 16, 0, 5},
+        {2, SIZE_MAX, 15, 0, 5},
+        {3, 256u << 10, 15, 15, 0},
+};
+
+static void tune(struct zframe *z, size_t n)
+{
+	int found = -1;
+	for (size_t i = 0; i < sizeof(TUNING) / sizeof(*TUNING) && found < 0; i++)
+		if (TUNING[i].level == z->level && n <= TUNING[i].up_to)
+			found = (int)i;
+	if (found == z->tuned)
+		return;
+	const struct tuning none = {0}, *t = found < 0 ? &none : &TUNING[found];
+	set_param(z->compress, ZSTD_c_hashLog, t->hash_log);
+	set_param(z->compress, ZSTD_c_chainLog, t->chain_log);
+	set_param(z->compress, ZSTD_c_minMatch, t->min_match);
+	z->tuned = found;
 }
 
 static ZSTD_CCtx *cctx_new(int level)
@@ -43,7 +75,9 @@ static ZSTD_CCtx *cctx_new(int level)
 struct zframe *zframe_new(int level)
 {
 	struct zframe *z = xcalloc(1, sizeof(*z));
-	z->compress = cctx_new(level < 1 ? 1 : MIN(level, LEVEL_MAX));
+	z->level = level < 1 ? 1 : MIN(level, LEVEL_MAX);
+	z->tuned = -1;
+	z->compress = cctx_new(z->level);
 	z->probe = cctx_new(1);
 	z->decompress = ZSTD_createDCtx();
 	BUG_ON(!z->decompress);
@@ -75,8 +109,9 @@ static bool worth_it(size_t plain, size_t packed)
 static bool looks_random(const unsigned char *p, size_t n)
 {
 	uint32_t count[4][256] = {{0}};
-	size_t step = (n - SLICE_LEN) / (SLICES - 1);
-	for (size_t s = 0; s < SLICES; s++) {
+	const size_t slices = MAX(MIN(n / SLICE_EVERY, (size_t)SLICES_MAX), (size_t)SLICES_MIN);
+	size_t step = (n - SLICE_LEN) / (slices - 1);
+	for (size_t s = 0; s < slices; s++) {
 		const unsigned char *q = p + s * step;
 		for (size_t i = 0; i < SLICE_LEN; i += 4) {
 			count[0][q[i]]++;
@@ -90,7 +125,8 @@ static bool looks_random(const unsigned char *p, size_t n)
 		uint64_t c = (uint64_t)count[0][i] + count[1][i] + count[2][i] + count[3][i];
 		squares += c * c;
 	}
-	return squares * 256 < (uint64_t)SAMPLE * (SAMPLE + CHI_FLAT);
+	const uint64_t sample = slices * SLICE_LEN;
+	return squares * 256 < sample * (sample + CHI_FLAT * slices / SLICES_MAX);
 }
 
 /* A flat histogram may still hide short repeats, which one small trial finds. */
@@ -107,6 +143,7 @@ size_t zframe_compress(struct zframe *z, const void *p, size_t n, void *out, siz
 	BUG_ON(cap < zframe_bound(n));
 	if (is_incompressible(z, p, n))
 		return 0;
+	tune(z, n);
 	size_t r = ZSTD_compress2(z->compress, out, cap, p, n);
 	if (ZSTD_isError(r))
 		BUG("zstd compression: %s", ZSTD_getErrorName(r));

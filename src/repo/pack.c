@@ -10,7 +10,7 @@ static const unsigned char MAGIC[8] = {'H', 'F', 'P', 'A', 'C', 'K', '1', '\n'};
 #define ENTRY_LEN 46u /* of a footer entry */
 #define TRAILER_PLAIN 16u
 #define TRAILER_LEN (TRAILER_PLAIN + CHUNK_OVERHEAD)
-#define ROOM_KEPT (1200u << 10) /* holds all but some chunks, compressed or not */
+#define ROOM_KEPT (2304u << 10) /* holds all but few chunks, compressed or not; memory that comes and goes is paid for by page */
 #define DOMAIN_FOOTER 0xF1
 #define DOMAIN_TRAILER 0xF2
 
@@ -365,35 +365,25 @@ int pack_open_chunk(struct pack_coder *c, const struct index_entry *e, const uns
 	return 0;
 }
 
-static int read_trailer(struct pack_coder *c, const unsigned char *p, size_t n, uint32_t *off, uint32_t *len, uint32_t *count, struct err *err)
+static int read_trailer(struct pack_coder *c, const unsigned char *end, uint64_t size, uint32_t *off, uint32_t *len, uint32_t *count, struct err *err)
 {
 	unsigned char t[TRAILER_PLAIN];
-	if (n < HEADER_FIXED + TRAILER_LEN || n > PACK_MAX)
-		return err_set(err, ERR_FORMAT, "pack of %zu bytes", n);
-	int rc = open_tail(c, "holdfast1 trailer", p + n - TRAILER_LEN, TRAILER_LEN, t, err);
+	int rc = open_tail(c, "holdfast1 trailer", end - TRAILER_LEN, TRAILER_LEN, t, err);
 	if (rc)
 		return rc;
 	*off = get_u32(t);
 	*len = get_u32(t + 4);
 	*count = get_u32(t + 8);
-	if (*len <= CHUNK_OVERHEAD + 4 || (uint64_t)*off + *len + TRAILER_LEN != n || (uint64_t)*count * ENTRY_LEN + 4 > *len - CHUNK_OVERHEAD)
+	if (*len <= CHUNK_OVERHEAD + 4 || (uint64_t)*off + *len + TRAILER_LEN != size || (uint64_t)*count * ENTRY_LEN + 4 > *len - CHUNK_OVERHEAD)
 		return err_set(err, ERR_FORMAT, "pack trailer is out of bounds");
 	return 0;
 }
 
-int pack_footer(struct pack_coder *c, const unsigned char *p, size_t n, struct index_entry **ret, size_t *ret_n, struct err *err)
+static int decode_footer(const unsigned char *plain, uint32_t count, uint32_t off, struct index_entry *e, struct err *err)
 {
-	uint32_t off = 0, len = 0, count = 0;
-	int rc = read_trailer(c, p, n, &off, &len, &count, err);
-	if (rc)
-		return rc;
-	CLEAN(free_ptr) unsigned char *plain = xmalloc(len);
-	if ((rc = open_tail(c, "holdfast1 footer", p + off, len, plain, err)))
-		return rc;
+	const unsigned char *at = plain + 4;
 	if (get_u32(plain) != count)
 		return err_set(err, ERR_FORMAT, "pack footer and trailer differ");
-	CLEAN(free_ptr) struct index_entry *e = xcalloc((size_t)count + 1, sizeof *e);
-	const unsigned char *at = plain + 4;
 	for (uint32_t i = 0; i < count; i++, at += ENTRY_LEN) {
 		e[i].type = at[0];
 		e[i].comp = at[1];
@@ -404,7 +394,35 @@ int pack_footer(struct pack_coder *c, const unsigned char *p, size_t n, struct i
 		if ((uint64_t)e[i].offset + e[i].sealed_len > off || e[i].sealed_len <= CHUNK_OVERHEAD)
 			return err_set(err, ERR_FORMAT, "pack footer entry %u is out of bounds", i);
 	}
+	return 0;
+}
+
+int pack_footer_tail(struct pack_coder *c, const unsigned char *tail, size_t n, uint64_t size, struct index_entry **ret, size_t *ret_n, size_t *ret_need, struct err *err)
+{
+	uint32_t off = 0, len = 0, count = 0;
+	*ret_need = 0;
+	if (size < HEADER_FIXED + TRAILER_LEN || size > PACK_MAX || n > size || n < TRAILER_LEN)
+		return err_set(err, ERR_FORMAT, "pack of %llu bytes", (unsigned long long)size);
+	int rc = read_trailer(c, tail + n, size, &off, &len, &count, err);
+	if (rc)
+		return rc;
+	if (n < (size_t)len + TRAILER_LEN) {
+		*ret_need = (size_t)len + TRAILER_LEN;
+		return err_set(err, ERR_FORMAT, "the end of a pack is cut short");
+	}
+	CLEAN(free_ptr) unsigned char *plain = xmalloc(len);
+	if ((rc = open_tail(c, "holdfast1 footer", tail + n - TRAILER_LEN - len, len, plain, err)))
+		return rc;
+	CLEAN(free_ptr) struct index_entry *e = xcalloc((size_t)count + 1, sizeof *e);
+	if ((rc = decode_footer(plain, count, off, e, err)))
+		return rc;
 	*ret = TAKE(e);
 	*ret_n = count;
 	return 0;
+}
+
+int pack_footer(struct pack_coder *c, const unsigned char *p, size_t n, struct index_entry **ret, size_t *ret_n, struct err *err)
+{
+	size_t need;
+	return pack_footer_tail(c, p, n, n, ret, ret_n, &need, err);
 }
