@@ -29,15 +29,11 @@ static struct attempt_info *attempts_get(struct attempts *a, size_t *cap, const 
 	return i;
 }
 
-static int load_fate(struct store *st, const struct cfg *cfg, const char *source, struct attempt_info *i, struct err *err)
+static int take_fate(const struct cfg *cfg, const char *source, const char *key, const struct buf *b, struct attempt_info *i, struct err *err)
 {
-	char key[STORE_KEY_MAX + 1];
-	CLEAN(buf_release) struct buf b = BUF_INIT(FATE_MAX);
 	CLEAN(fate_release) struct fate f = {0};
-	int rc = store_get(st, key_attempt(key, source, i->attempt, "fate"), &b, err);
+	int rc = fate_decode(b->p, b->len, &f, err);
 	if (rc)
-		return rc;
-	if ((rc = fate_decode(b.p, b.len, &f, err)))
 		return err_wrap(err, "%s", key);
 	i->decided = true;
 	if (!f.committed)
@@ -96,40 +92,71 @@ static int mark_expired(struct store *st, const struct cfg *cfg, const char *sou
 	return 0;
 }
 
-int attempts_load(struct store *st, const struct cfg *cfg, const char *source, struct attempts *ret, size_t *ret_bad, struct err *err)
+struct fates {
+	struct store *st;
+	const struct cfg *cfg;
+	const char *source;
+	struct attempts *all;
+	const char **key; /* of each fate, and the attempt it is of */
+	size_t *of, n, bad;
+};
+
+static int one_fate(void *arg, size_t i, struct buf *b, const struct err *got, struct err *err)
 {
-	char prefix[STORE_KEY_MAX + 1];
+	struct fates *f = arg;
+	struct err why = *got;
+	if (b && !take_fate(f->cfg, f->source, f->key[i], b, &f->all->a[f->of[i]], &why))
+		return 0;
+	if (why.code != ERR_FORMAT && why.code != ERR_CORRUPT && why.code != ERR_MISSING) {
+		*err = why;
+		return err_rc(err);
+	}
+	log_msg(LOG_WARN, "%s: %s", f->st->name, why.msg);
+	f->bad++;
+	return 0;
+}
+
+static void fates_release(struct fates *f)
+{
+	free(f->key);
+	free(f->of);
+}
+
+/* Attempts in order, and which of their keys are fates. */
+static void sort_out(struct fates *f, const struct store_keys *k, size_t skip)
+{
 	size_t cap = 0;
-	*ret = (struct attempts){0};
-	*ret_bad = 0;
-	CLEAN(store_keys_release) struct store_keys k = {0};
-	int rc = store_list_all(st, key_fmt(prefix, "w/%s/", source), &k, err);
-	if (rc)
-		return rc;
-	size_t skip = strlen(prefix);
-	for (size_t n = 0; n < k.n; n++) {
+	f->key = xcalloc(k->n + 1, sizeof *f->key);
+	f->of = xcalloc(k->n + 1, sizeof *f->of);
+	for (size_t n = 0; n < k->n; n++) {
 		char name[NAME16] = "";
-		const char *rest = k.key[n] + skip;
+		const char *rest = k->key[n] + skip;
 		if (strlen(rest) <= 17 || rest[16] != '/')
 			continue;
 		memcpy(name, rest, 16);
 		if (!format_name16_ok(name))
 			continue;
-		struct attempt_info *i = attempts_get(ret, &cap, name);
+		attempts_get(f->all, &cap, name);
 		if (!str_eq(rest + 17, "fate"))
 			continue;
-		struct err why = ERR_INIT;
-		rc = load_fate(st, cfg, source, i, &why);
-		if (rc && why.code != ERR_FORMAT && why.code != ERR_CORRUPT && why.code != ERR_MISSING) {
-			*err = why;
-			return rc;
-		}
-		if (rc) {
-			log_msg(LOG_WARN, "%s: %s", st->name, why.msg);
-			++*ret_bad;
-		}
+		f->key[f->n] = k->key[n];
+		f->of[f->n++] = f->all->n - 1;
 	}
-	return mark_expired(st, cfg, source, ret, ret_bad, err);
+}
+
+int attempts_load(struct store *st, const struct cfg *cfg, const char *source, struct attempts *ret, size_t *ret_bad, struct err *err)
+{
+	char prefix[STORE_KEY_MAX + 1];
+	*ret = (struct attempts){0};
+	CLEAN(fates_release) struct fates f = {.st = st, .cfg = cfg, .source = source, .all = ret};
+	CLEAN(store_keys_release) struct store_keys k = {0};
+	int rc = store_list_all(st, key_fmt(prefix, "w/%s/", source), &k, err);
+	if (rc)
+		return rc;
+	sort_out(&f, &k, strlen(prefix));
+	rc = store_get_each(st, f.key, f.n, FATE_MAX, one_fate, &f, err);
+	*ret_bad = f.bad;
+	return rc ? rc : mark_expired(st, cfg, source, ret, ret_bad, err);
 }
 
 /* The fates from `attempt` back to a full list, newest first. */

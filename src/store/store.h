@@ -174,6 +174,12 @@ int store_get_sink(struct store *s, const char *key, struct store_range range, s
         HF_NODISCARD;
 /* The write of a sink whose arg is a struct buf. */
 int store_buf_write(void *arg, const void *p, size_t n, struct err *err) HF_NODISCARD;
+/*
+ * Get n small objects, each of at most limit bytes: their round trips overlap where the site is remote, so order is not kept, but
+ * one call of fn is made at a time. b NULL: why tells. Non-zero from fn, which fills err, stops and is returned.
+ */
+typedef int (*store_each_fn)(void *arg, size_t i, struct buf *b, const struct err *why, struct err *err);
+int store_get_each(struct store *s, const char *const *key, size_t n, size_t limit, store_each_fn fn, void *arg, struct err *err) HF_NODISCARD;
 int store_stat(struct store *s, const char *key, struct store_stat *ret, struct err *err) HF_NODISCARD;
 /* Keys that start with prefix ("" for all; it may end inside a component) and sort after `after` (NULL: all). fn may
  * use the store. */
