@@ -28,7 +28,7 @@ UNIT := $(patsubst tests/unit/%.c,%,$(sort $(wildcard tests/unit/t_*.c)))
 FUZZ := $(patsubst tests/fuzz/%.c,%,$(sort $(wildcard tests/fuzz/f_*.c)))
 INTEGRATION := $(sort $(wildcard tests/integration/[0-9]*.sh))
 # unit tests of what runs on several threads: they run under the thread sanitizer too
-THREADED := $(filter t_store t_store_filters t_probe t_restore t_restore_hostile t_manifest t_reader t_session t_check t_base_os,$(UNIT))
+THREADED := $(filter t_store t_store_filters t_store_retry t_store_multi t_probe t_restore t_restore_hostile t_manifest t_reader t_session t_check t_base_os,$(UNIT))
 
 AGENTS := $(patsubst agents/%.c,$(B)/holdfast-%,$(wildcard agents/*.c))
 
@@ -69,7 +69,7 @@ demo: deps ## make a certification authority, back it up, drill its recovery, sh
 	$(Q)examples/demo.sh $(B)/holdfast build/demo
 
 # --- tests ---
-$(addprefix $(B)/tests/,t_store t_store_filters): $(B)/tests/unit/store_conformance.o
+$(addprefix $(B)/tests/,t_store t_store_filters t_store_retry t_store_multi): $(B)/tests/unit/store_conformance.o $(B)/tests/unit/store_rich.o
 $(addprefix $(B)/tests/,t_restore t_restore_hostile t_manifest t_reader t_check t_session t_replicate t_scan_repo): $(B)/tests/unit/repo_fixture.o
 
 $(B)/tests/t_%: $(B)/tests/unit/t_%.o $(LIB)
@@ -121,10 +121,10 @@ $(B)/fuzz/%: $(B)/tests/fuzz/f_%.o $(LIB)
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(LDFLAGS_ALL) -fsanitize=fuzzer -o $@ $(filter %.o,$^) $(filter %.a,$^) $(LIBS)
 
-bench: deps ## compare with restic and borg: SCALE=0.05 for a look, REPS, CORPORA; tests/bench/files.sh: a million files
+bench: deps ## compare with restic and borg, and measure what grows: SCALE=0.05 for a look, REPS, CORPORA, LIMITS
 	$(Q)tests/tools/install-packages.sh $(BENCH_DEPS)
-	$(Q)$(MAKE) --no-print-directory all
-	$(Q)HOLDFAST=$(CURDIR)/$(B)/holdfast tests/bench/bench.py
+	$(Q)$(MAKE) --no-print-directory all $(B)/bench/index
+	$(Q)HOLDFAST=$(CURDIR)/$(B)/holdfast INDEX=$(CURDIR)/$(B)/bench/index tests/bench/bench.py
 
 bench-growth: $(B)/holdfast $(B)/bench/index ## measure how time and memory grow (docs/growth.md)
 	$(Q)tests/tools/install-packages.sh $(BENCH_DEPS)

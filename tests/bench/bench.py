@@ -6,6 +6,8 @@
   SCALE=1         size of the corpora (0.05 for a look)
   REPS=3          repetitions; medians are shown
   CORPORA=src,db,big    TOOLS=holdfast,restic,borg
+  LIMITS=files,index    what is measured beside the corpora: a million unchanged files, an index of ten million chunks
+  INDEX=build/release/bench/index
   HOLDFAST=build/release/holdfast
   BENCH_DIR=      where corpora and repositories are made (default /dev/shm/holdfast-bench if it has room, else build/bench/work)
   BENCH_OUT=build/bench    results: results.csv and report.txt
@@ -39,6 +41,8 @@ class Settings:
         self.scale = float(env.get("SCALE") or 1)
         self.reps = int(env.get("REPS") or 3)
         self.corpora = (env.get("CORPORA") or ",".join(corpus.NAMES)).split(",")
+        self.limits = [w for w in (env.get("LIMITS") if env.get("LIMITS") is not None else "files,index").split(",") if w]
+        self.index = os.path.abspath(env.get("INDEX") or os.path.join(TOP, "build/release/bench/index"))
         self.tools = (env.get("TOOLS") or ",".join(TOOLS)).split(",")
         self.out = os.path.abspath(env.get("BENCH_OUT") or os.path.join(TOP, "build/bench"))
         self.keep = bool(env.get("KEEP"))
@@ -162,6 +166,22 @@ class CorpusBench:
             corpus.drop(os.path.dirname(self.source), self.name)
 
 
+def limits(settings, out):
+    """What grows: files that did not change, chunks of an index. Each is a program of its own, whose lines are the report's."""
+    files, chunks = int(settings.scale * 1e6), int(settings.scale * 1e7)
+    wanted = {
+        "files": ("unchanged files, beside find -newer (at most 2 times it, and 64 MiB)", [os.path.join(HERE, "files.sh")], {"N": str(files), "REPS": str(settings.reps)}),
+        "index": ("index (at 10,000,000 chunks: open below 0.3 s, below 600 MiB, a lookup below 200 ns)", [settings.index, str(chunks), os.path.join(settings.work, "index")], {}),
+    }
+    failed = 0
+    for name in settings.limits:
+        title, argv, env = wanted[name]
+        done = subprocess.run(argv, env=os.environ | {"HOLDFAST": settings.program, "BENCH_DIR": settings.work} | env, capture_output=True, text=True, check=False)
+        out.say(f"\n{title}\n{done.stdout}{done.stderr}".rstrip())
+        failed += done.returncode != 0
+    return failed
+
+
 def version(argv):
     try:
         return subprocess.run(argv, capture_output=True, text=True, check=False).stdout.split("\n")[0]
@@ -192,6 +212,7 @@ def main():
             bench = CorpusBench(settings, out, results, name)
             bench.run()
             failures += bench.failures
+        failures += limits(settings, out)
     finally:
         shutil.rmtree(settings.work if not settings.keep else os.path.join(settings.work, "tools"), ignore_errors=True)
     out.say(roofline.FORMULA)
