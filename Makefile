@@ -28,7 +28,7 @@ UNIT := $(patsubst tests/unit/%.c,%,$(sort $(wildcard tests/unit/t_*.c)))
 FUZZ := $(patsubst tests/fuzz/%.c,%,$(sort $(wildcard tests/fuzz/f_*.c)))
 INTEGRATION := $(sort $(wildcard tests/integration/[0-9]*.sh))
 # unit tests of what runs on several threads: they run under the thread sanitizer too
-THREADED := $(filter t_store t_store_filters t_store_retry t_store_multi t_probe t_restore t_restore_hostile t_manifest t_reader t_session t_check t_base_os,$(UNIT))
+THREADED := $(filter t_store t_store_filters t_store_retry t_store_multi t_probe t_restore t_restore_hostile t_manifest t_reader t_session t_check t_base_os t_wire t_vault,$(UNIT))
 
 AGENTS := $(patsubst agents/%.c,$(B)/holdfast-%,$(wildcard agents/*.c))
 
@@ -70,6 +70,7 @@ demo: deps ## make a certification authority, back it up, drill its recovery, sh
 
 # --- tests ---
 $(addprefix $(B)/tests/,t_store t_store_filters t_store_retry t_store_multi): $(B)/tests/unit/store_conformance.o $(B)/tests/unit/store_rich.o
+$(addprefix $(B)/tests/,t_wire t_vault): $(B)/tests/unit/store_conformance.o $(B)/tests/unit/wire_fixture.o
 $(addprefix $(B)/tests/,t_restore t_restore_hostile t_manifest t_reader t_check t_session t_replicate t_scan_repo): $(B)/tests/unit/repo_fixture.o
 
 $(B)/tests/t_%: $(B)/tests/unit/t_%.o $(LIB)
