@@ -52,5 +52,7 @@ void pack_coder_key(struct pack_coder *c, const struct session_key *k, const uns
 int pack_open_chunk(struct pack_coder *c, const struct index_entry *e, const unsigned char *p, unsigned char *out, struct err *err) HF_NODISCARD;
 /* Entries of a whole pack by its footer; newly allocated. */
 int pack_footer(struct pack_coder *c, const unsigned char *p, size_t n, struct index_entry **ret, size_t *ret_n, struct err *err) HF_NODISCARD;
+/* The same from the last n bytes of a pack of `size` bytes. When they are too few, *ret_need says how many it takes (else 0). */
+int pack_footer_tail(struct pack_coder *c, const unsigned char *tail, size_t n, uint64_t size, struct index_entry **ret, size_t *ret_n, size_t *ret_need, struct err *err) HF_NODISCARD;
 
 #endif
