@@ -57,7 +57,7 @@ enum { GET = 1, PUT = 2 };
 static const unsigned char rights[WIRE_ROLES][CLASSES] = {
         /*                        cfg        k          e          p          i          w          s          r          x */
         /*                        a          q          l          probe      other */
-        [WIRE_ROLE_SOURCE] = {GET, GET | PUT, GET | PUT, PUT, GET | PUT, GET | PUT, GET | PUT, GET, GET},
+        [WIRE_ROLE_SOURCE] = {GET, GET | PUT, GET | PUT, PUT, GET | PUT, GET | PUT, GET | PUT, 0, GET},
         [WIRE_ROLE_PUT] = {GET | PUT, GET | PUT, GET | PUT, PUT, GET | PUT, GET | PUT, GET | PUT, GET | PUT, GET,
                 GET, GET, GET | PUT, GET | PUT},
         [WIRE_ROLE_GET] = {GET, GET, GET, GET, GET, GET, GET, GET, GET, GET, GET, GET, GET, GET},

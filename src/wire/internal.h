@@ -154,7 +154,7 @@ struct request {
 	unsigned char args[ARGS_MAX];
 	pthread_cond_t changed;
 	struct stream in;
-	uint64_t in_credit, got; /* bytes of body that may still come; that came */
+	uint64_t in_credit, granted, got; /* bytes of body that may still come; of all that may; that came */
 	uint64_t reserved;
 	uint64_t out_credit;
 	atomic_bool cancelled; /* by the other end, or the connection is gone */

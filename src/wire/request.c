@@ -147,7 +147,7 @@ static struct request *make(struct wire *w, uint32_t id, const struct ask *a)
 	r->ask = *a;
 	r->ask.args = r->args;
 	memcpy(r->args, a->args, a->n_args);
-	r->in_credit = MIN(a->body, FIRST_BODY);
+	r->in_credit = r->granted = MIN(a->body, FIRST_BODY);
 	r->out_credit = WIRE_WINDOW;
 	r->listed = true;
 	atomic_init(&r->cancelled, false);
@@ -331,7 +331,8 @@ int request_allow_again(struct request *r, uint64_t n, struct err *err)
 	int rc = 0;
 
 	pthread_mutex_lock(&r->w->m);
-	n = MIN(n, r->ask.body - r->got - r->in_credit);
+	n = MIN(n, r->ask.body - r->granted);
+	r->granted += n;
 	if (!atomic_load(&r->cancelled))
 		r->in_credit += n;
 	pthread_mutex_unlock(&r->w->m);

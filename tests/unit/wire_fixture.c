@@ -1,0 +1,158 @@
+#include "wire_fixture.h"
+
+#include <check.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <string.h>
+#include <unistd.h>
+#include "base/mem.h"
+#include "store_conformance.h"
+
+void pair_init(struct pair *p)
+{
+	int down[2], up[2];
+
+	ck_assert_int_eq(pipe2(down, O_CLOEXEC), 0);
+	ck_assert_int_eq(pipe2(up, O_CLOEXEC), 0);
+	*p = (struct pair){.here_in = down[0], .here_out = up[1], .there_in = up[0], .there_out = down[1]};
+}
+
+void pair_release(struct pair *p)
+{
+	wire_free(p->here);
+	wire_free(p->there);
+	close_fd(&p->here_in);
+	close_fd(&p->here_out);
+	close_fd(&p->there_in);
+	close_fd(&p->there_out);
+}
+
+struct greeting {
+	int in, out;
+	const struct wire_opts *o;
+	struct wire *w;
+	struct err err;
+	int rc;
+};
+
+static void *greet(void *arg)
+{
+	struct greeting *g = arg;
+
+	g->rc = wire_new(g->in, g->out, g->o, &g->w, &g->err);
+	return NULL;
+}
+
+void pair_greet_with(struct pair *p, const struct wire_opts *here, const struct wire_opts *there)
+{
+	static const struct wire_opts plain_here = {.name = "the other end", .role = "test"};
+	static const struct wire_opts plain_there = {.name = "who asks", .role = "server"};
+	struct greeting a = {p->here_in, p->here_out, here ? here : &plain_here, NULL, ERR_INIT, 0};
+	struct greeting b = {p->there_in, p->there_out, there ? there : &plain_there, NULL, ERR_INIT, 0};
+	pthread_t t;
+
+	ck_assert_int_eq(pthread_create(&t, NULL, greet, &b), 0);
+	(void)greet(&a);
+	pthread_join(t, NULL);
+	must(a.rc, &a.err);
+	must(b.rc, &b.err);
+	p->here = a.w;
+	p->there = b.w;
+}
+
+void pair_greet(struct pair *p)
+{
+	pair_greet_with(p, NULL, NULL);
+}
+
+/* --- a store with its connection --- */
+
+struct served_at {
+	struct store base;
+	struct pair p;
+	struct store *below, *remote;
+};
+
+/* The driver's own operations, on the driver's store. */
+static struct store *remote(struct store *s)
+{
+	return ((struct served_at *)s)->remote;
+}
+static int do_put(struct store *s, const char *key, const struct store_src *src, struct err *err)
+{
+	return remote(s)->ops->put(remote(s), key, src, err);
+}
+static int do_get(struct store *s, const char *key, struct store_range r, struct store_sink *sink, struct err *err)
+{
+	return remote(s)->ops->get(remote(s), key, r, sink, err);
+}
+static int do_stat(struct store *s, const char *key, struct store_stat *ret, struct err *err)
+{
+	return remote(s)->ops->stat(remote(s), key, ret, err);
+}
+static int do_list(struct store *s, const char *prefix, const char *after, store_list_fn fn, void *arg, struct err *err)
+{
+	return remote(s)->ops->list(remote(s), prefix, after, fn, arg, err);
+}
+static int do_remove(struct store *s, const char *key, struct err *err)
+{
+	return remote(s)->ops->remove(remote(s), key, err);
+}
+static int do_sync(struct store *s, struct err *err)
+{
+	return remote(s)->ops->sync(remote(s), err);
+}
+static int do_digest(struct store *s, const char *key, unsigned char ret[32], struct err *err)
+{
+	return remote(s)->ops->digest(remote(s), key, ret, err);
+}
+static int do_clock(struct store *s, int64_t *ret, struct err *err)
+{
+	return remote(s)->ops->clock(remote(s), ret, err);
+}
+static int do_attack(struct store *s, enum store_attack what, const char *key, struct err *err)
+{
+	return remote(s)->ops->attack(remote(s), what, key, err);
+}
+static void do_free(struct store *s)
+{
+	struct served_at *a = (struct served_at *)s;
+
+	store_free(a->remote);
+	pair_release(&a->p);
+	store_free(a->below);
+	free(s->name);
+	free(a);
+}
+
+static const struct store_ops served_ops = {
+        .scheme = "wire",
+        .put = do_put,
+        .get = do_get,
+        .stat = do_stat,
+        .list = do_list,
+        .remove = do_remove,
+        .sync = do_sync,
+        .free = do_free,
+        .digest = do_digest,
+        .clock = do_clock,
+        .attack = do_attack,
+};
+
+struct store *served_store(struct store *below, const struct wire_served *how)
+{
+	struct served_at *a = xcalloc(1, sizeof *a);
+	struct wire_served s = how ? *how : (struct wire_served){0};
+	struct err err = ERR_INIT;
+
+	s.store = a->below = below;
+	pair_init(&a->p);
+	pair_greet(&a->p);
+	wire_serve_store(a->p.there, 7, &s);
+	wire_start(a->p.there);
+	must(wire_store_open(a->p.here, 7, below->name, true, &a->remote, &err), &err);
+	a->base.ops = &served_ops;
+	a->base.caps = a->remote->caps;
+	a->base.name = xstrdup(below->name);
+	return &a->base;
+}
