@@ -37,6 +37,7 @@ static void judge(const struct cli *c, struct checked *k)
 
 	job_plan_facts(&(struct job){.root = &c->root, .plan = k->plan}, &facts);
 	plan_lint(k->plan, &facts, &k->findings);
+	job_plan_facts_release(&facts);
 	for (size_t i = 0; i < k->findings.n; i++)
 		k->n_verdict[k->findings.v[i].verdict]++;
 }

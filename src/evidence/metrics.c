@@ -25,7 +25,9 @@ struct names {
 struct state { /* of one kind of run of one plan */
 	char *plan, *kind;
 	json_t *last, *success;
+	bool complete; /* what was read names every site that a run of this kind would */
 	json_t *source_success; /* source name: time in ms of its last success */
+	json_t *site_probe;     /* site name: its newest probe */
 };
 struct states {
 	struct state *s;
@@ -50,6 +52,7 @@ static void states_release(struct states *l)
 		json_decref(l->s[i].last);
 		json_decref(l->s[i].success);
 		json_decref(l->s[i].source_success);
+		json_decref(l->s[i].site_probe);
 	}
 	free(l->s);
 }
@@ -100,8 +103,10 @@ static struct state *state_of(struct states *l, const char *plan, const char *ki
 		        memcmp(l->s[i].kind, kind, n_kind) == 0)
 			return &l->s[i];
 	l->s = xgrow(l->s, l->n, &l->cap, sizeof(*l->s));
-	l->s[l->n] =
-	        (struct state){.plan = xstrdup(plan), .kind = xstrndup(kind, n_kind), .source_success = json_object()};
+	l->s[l->n] = (struct state){.plan = xstrdup(plan),
+	        .kind = xstrndup(kind, n_kind),
+	        .source_success = json_object(),
+	        .site_probe = json_object()};
 	return &l->s[l->n++];
 }
 
@@ -134,6 +139,26 @@ static void note_sources(struct state *st, const json_t *r)
 	}
 }
 
+/* A probe may be of one site only. */
+static void note_probes(struct state *st, const json_t *r)
+{
+	json_t *p;
+	size_t i;
+
+	json_array_foreach (json_object_get(json_object_get(r, "extra"), "probes"), i, p) {
+		const char *site = json_string_value(json_object_get(p, "site"));
+
+		if (site && !json_object_get(st->site_probe, site))
+			json_object_set(st->site_probe, site, p);
+	}
+}
+
+/* Has what was read so far probed every site? */
+static bool probes_complete(const struct state *st, const json_t *r)
+{
+	return !str_eq(st->kind, "probe") || json_is_true(json_object_get(json_object_get(r, "extra"), "complete"));
+}
+
 static bool sources_complete(const struct state *st)
 {
 	json_t *s;
@@ -157,13 +182,15 @@ static void read_plan(const char *dir, const char *plan, const struct names *fil
 		CLEAN(free_ptr) char *path = NULL;
 		CLEAN(json_release) json_t *r = NULL;
 
-		if (st->last && st->success && sources_complete(st))
+		if (st->last && st->success && st->complete && sources_complete(st))
 			continue;
 		budget--;
 		path = fs_join(dir, name);
 		if (result_read(path, &r, NULL))
 			continue;
 		note_sources(st, r);
+		note_probes(st, r);
+		st->complete |= probes_complete(st, r);
 		if (!st->last)
 			st->last = json_incref(r);
 		if (!st->success && is_done(r))
@@ -226,9 +253,10 @@ static void sample(struct out *o, int64_t thousandths, const char *const *labels
 	if (json_object_get(o->seen, buf_str(&set)))
 		return;
 	json_object_set_new(o->seen, buf_str(&set), json_true());
-	buf_addf(&o->text, "%s{%s} %lld", o->name, buf_str(&set), (long long)(thousandths / 1000));
-	if (thousandths % 1000)
-		buf_addf(&o->text, ".%03lld", (long long)(thousandths % 1000));
+	uint64_t size = thousandths < 0 ? -(uint64_t)thousandths : (uint64_t)thousandths;
+	buf_addf(&o->text, "%s{%s} %s%llu", o->name, buf_str(&set), thousandths < 0 ? "-" : "", (unsigned long long)(size / 1000));
+	if (size % 1000)
+		buf_addf(&o->text, ".%03llu", (unsigned long long)(size % 1000));
 	buf_addf(&o->text, "\n");
 }
 
@@ -380,6 +408,59 @@ static void site_behind(struct out *o, const struct state *s)
 	}
 }
 
+static void site_class(struct out *o, const struct state *s)
+{
+	const char *site;
+	json_t *p;
+
+	json_object_foreach (s->site_probe, site, p) {
+		const char *c = json_string_value(at(p, "class", NULL));
+
+		if (c)
+			sample(o, 1000, LABELS("plan", s->plan, "site", site, "class", c));
+	}
+}
+
+/* Null is without end, which is longer than any promise. */
+static void site_immutable(struct out *o, const struct state *s)
+{
+	const char *site;
+	json_t *p;
+
+	json_object_foreach (s->site_probe, site, p) {
+		const json_t *ms = at(p, "immutable_ms", NULL), *promised = at(p, "promised_ms", NULL);
+
+		if (json_is_integer(promised))
+			sample(o, json_is_null(ms) || json_integer_value(ms) >= json_integer_value(promised) ? 1000 : 0,
+			        LABELS("plan", s->plan, "site", site));
+	}
+}
+
+static void each_probe(struct out *o, const struct state *s, const char *key, int64_t per_thousandth)
+{
+	const char *site;
+	json_t *p;
+
+	json_object_foreach (s->site_probe, site, p)
+		if (json_is_integer(at(p, key, NULL)))
+			sample(o, json_integer_value(at(p, key, NULL)) / per_thousandth, LABELS("plan", s->plan, "site", site));
+}
+
+static void site_locked(struct out *o, const struct state *s)
+{
+	each_probe(o, s, "lock_ms", 1);
+}
+
+static void site_skew(struct out *o, const struct state *s)
+{
+	each_probe(o, s, "skew_ms", 1);
+}
+
+static void site_round_trip(struct out *o, const struct state *s)
+{
+	each_probe(o, s, "round_trip_us", 1000);
+}
+
 static void processed_bytes(struct out *o, const struct state *s)
 {
 	whole_number(o, s, at(s->last, "bytes", "processed"));
@@ -420,6 +501,12 @@ static const struct {
                 backup_age},
         {"holdfast_check_passed", "Whether a check of the newest run passed.", check_passed},
         {"holdfast_site_behind", "Snapshots that a site lacks, by the newest run that looked.", site_behind},
+        {"holdfast_site_class", "What the newest probe found a site to be: locked, append-only, mutable or timed.", site_class},
+        {"holdfast_site_immutable", "Whether a site keeps objects unchanged as long as the plan promises, by the newest probe.",
+                site_immutable},
+        {"holdfast_site_lock_seconds", "Lock that the newest probe found on a new object of a site.", site_locked},
+        {"holdfast_site_clock_skew_seconds", "Clock of a site minus that of the machine that probed it.", site_skew},
+        {"holdfast_site_round_trip_seconds", "Median round trip to a site in the newest probe.", site_round_trip},
         {"holdfast_processed_bytes", "Bytes read by the newest run.", processed_bytes},
         {"holdfast_added_bytes", "Bytes newly stored or written by the newest run.", added_bytes},
         {"holdfast_skipped_items", "Items that the newest run skipped.", skipped_items},

@@ -28,6 +28,8 @@ void site_way_free(struct site_way *w);
  * A distant site has answered once. Errors carry the site's name.
  */
 int site_open(struct site_way *w, bool create, struct store **ret, struct err *err) HF_NODISCARD;
+/* ERR_USAGE that lists the sites there are. */
+int site_unknown(const struct plan *p, const char *name, struct err *err);
 /* Configuration of the repository: the newest of all sites that can be asked. root_pub: the pinned root key. A site without a
  * configuration that verifies is closed and counts as unreachable. */
 int sites_cfg(const struct sites *s, const unsigned char root_pub[ED25519_PUB_LEN], struct cfg *ret, struct err *err) HF_NODISCARD;
@@ -36,12 +38,26 @@ int sites_cfg_pinned(const struct job *j, const struct sites *s, struct cfg *ret
 /* Or, on a machine set up only for recovery, with the one that its opening key names. */
 int sites_cfg_any(const struct job *j, const struct sites *s, struct cfg *ret, struct err *err) HF_NODISCARD;
 
+/* --- what sites really do (site_probe.c) --- */
+/* What the newest probe found at a site (store/probe.h, and its site), and when; NULL: it was never probed. */
+json_t *site_last_probe(const struct job *j, const char *site, int64_t *ret_ns);
+bool site_probe_is_fresh(const struct job *j, const char *site); /* younger than 7 days */
+/* How long an object is safe at the site: INT64_MAX without end, 0 not at all, -1 not known. */
+int64_t site_immutable_ms(const json_t *probe);
+/* In how many ways it is weaker than the plan says. */
+size_t site_weaknesses(const struct plan_site *ps, const json_t *probe);
+/* Findings and warnings of every site that is weaker than the plan says; a warning where the last probe is old. */
+void sites_judge(const struct job *j, struct result *res);
+/* A finding, due in 30 days, for the owner of the plan. */
+void job_finding(const struct job *j, struct result *res, const char *severity, const char *fmt, ...) HF_PRINTF(4, 5);
+
 /* --- keys and places of an installation --- */
 char *path_root_key(const struct job *j);
 char *path_root_pub(const struct job *j);
 char *path_log_key(const struct job *j);
 char *path_opening_key(const struct job *j); /* keys/recovery/<plan>.key */
 char *path_source_key(const struct job *j, const char *source, uint32_t epoch);
+char *host_key_path(const struct root *r, const char *plan, const char *source, uint32_t epoch);
 char *path_source_state(const struct job *j, const char *source);
 int root_pub_load(const struct job *j, unsigned char pub[ED25519_PUB_LEN], struct err *err) HF_NODISCARD;
 /* Source keys of the highest epoch; ERR_MISSING with a hint to init. */

@@ -110,6 +110,15 @@ struct job_drill_opts {
 };
 int job_drill(const struct job *j, const struct job_drill_opts *o, json_t **result, struct err *err);
 
+/* What each site really does, tried on tiny objects that stay there. site NULL: every one. Status 4: one is weaker than the plan says. */
+int job_site_probe(const struct job *j, const char *site, json_t **result, struct err *err);
+struct job_locks_opts {
+	const char *site; /* NULL: every one */
+	bool extend;      /* lengthen what is too short; never shortens */
+};
+/* Audit of the locks of every object that is needed. Status 4: some are missing or too short. */
+int job_site_locks(const struct job *j, const struct job_locks_opts *o, json_t **result, struct err *err);
+
 /* Items {plan, source, target, last_backup, last_drill, overdue, sites: [...]}; 0 only when all is well. */
 int job_status(const struct job *j, json_t **result, struct err *err);
 
@@ -118,8 +127,9 @@ int job_evidence_log(const struct job *j, const char *from, json_t **result, str
 /* Recompute the log here and at the plan's sites (plan NULL: here only), reconcile with the calendar. site_dir: a copy to verify alone, or NULL. */
 int job_evidence_verify(const struct job *j, const char *site_dir, json_t **result, struct err *err);
 
-/* What is known beside the plan, for its verdicts: whether the opening key lies here, and the size of the newest backup. */
+/* What is known beside the plan, for its verdicts: whether the opening key lies here, the size of the newest backup, what probes found. */
 void job_plan_facts(const struct job *j, struct plan_facts *ret);
+void job_plan_facts_release(struct plan_facts *f);
 /* Array of {key, line, col, message}: keys of the plan that this build accepts and checks, but a command that needs them refuses. */
 json_t *job_unserved(const struct plan *p);
 

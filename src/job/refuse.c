@@ -23,9 +23,7 @@ static int each_part(const struct plan *p, unserved_fn fn, void *arg)
 		if (!store_has_driver(p->sites[i].url))
 			rc = item(fn, arg, NEEDS_SITES, "sites", i, "url", "sites of this kind are not served by this build");
 	for (size_t i = 0; !rc && i < p->n_sources; i++) {
-		if (p->sources[i].host && !str_eq(p->sources[i].host, "local"))
-			rc = item(fn, arg, NEEDS_SOURCES, "sources", i, "host", "sources on other hosts are not served by this build");
-		if (!rc && p->sources[i].follow)
+		if (p->sources[i].follow)
 			rc = item(fn, arg, NEEDS_SOURCES, "sources", i, "follow", "continuous sources are not served by this build");
 	}
 	return rc;
@@ -115,4 +113,16 @@ void job_plan_facts(const struct job *j, struct plan_facts *ret)
 	ret->now_ns = clock_wall_ns();
 	ret->opening_key_on_controller = fs_exists(key) ? 1 : fs_exists(j->root->keys) ? 0 : -1;
 	ret->data_bytes = known_bytes(j);
+	int64_t *probed = xcalloc(j->plan->n_sites + 1, sizeof *probed), when;
+	for (size_t i = 0; i < j->plan->n_sites; i++) {
+		CLEAN(json_release) json_t *p = site_last_probe(j, j->plan->sites[i].name, &when);
+		probed[i] = p ? site_immutable_ms(p) : -1;
+	}
+	ret->probed_immutable_ms = probed;
+}
+
+void job_plan_facts_release(struct plan_facts *f)
+{
+	free((void *)f->probed_immutable_ms);
+	f->probed_immutable_ms = NULL;
 }

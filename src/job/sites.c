@@ -166,7 +166,7 @@ int site_open(struct site_way *w, bool create, struct store **ret, struct err *e
 	return 0;
 }
 
-static int unknown_site(const struct plan *p, const char *name, struct err *err)
+int site_unknown(const struct plan *p, const char *name, struct err *err)
 {
 	CLEAN(buf_release) struct buf names = BUF_INIT(64u << 10);
 	for (size_t i = 0; i < p->n_sites; i++)
@@ -180,7 +180,7 @@ int sites_open(const struct job *j, const char *only, bool create, struct sites 
 	const struct plan *p = j->plan;
 	*ret = (struct sites){0};
 	if (only && !plan_site(p, only))
-		return unknown_site(p, only, err);
+		return site_unknown(p, only, err);
 	ret->site = xcalloc(p->n_sites + 1, sizeof *ret->site);
 	ret->way = xcalloc(p->n_sites + 1, sizeof *ret->way);
 	for (size_t i = 0; i < p->n_sites; i++) {

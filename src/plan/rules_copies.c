@@ -166,6 +166,13 @@ static void rule_retention(const struct lint *l, struct plan_finding *f)
 		judge(l, f, PLAN_MET, "retention", "nothing younger than %s is removed", duration_text(min, r->min_ms));
 }
 
+/* As probed; as declared where nobody looked. */
+static int64_t immutable_of(const struct lint *l, size_t site)
+{
+	int64_t probed = l->f && l->f->probed_immutable_ms ? l->f->probed_immutable_ms[site] : -1;
+	return probed >= 0 ? probed : l->p->sites[site].immutable_ms;
+}
+
 static void rule_retention_lock(const struct lint *l, struct plan_finding *f)
 {
 	const struct plan *p = l->p;
@@ -342,7 +349,7 @@ static void policy_misses(const struct lint *l, const struct plan_policy *q, str
 	const struct plan_approval *restore = p->approvals ? p->approvals->restore : NULL;
 	int64_t lock = -1;
 	for (size_t i = 0; i < p->n_sites; i++)
-		lock = MAX(lock, p->sites[i].immutable_ms);
+		lock = MAX(lock, immutable_of(l, i));
 	if ((int64_t)p->n_sites < q->min_copies)
 		buf_addf(out, " copies");
 	if (p->copies->min_distance_km < q->min_distance_km)

@@ -451,7 +451,9 @@ static void try_round_trip(struct probe *p)
 
 	double ms = (double)p->r->round_trip_us / 1000, reach = ms * FIBRE_KM_PER_MS;
 
-	if (p->o->distance_km <= 0)
+	if (p->s->caps & STORE_LOCAL && p->o->distance_km > 0)
+		say(p, PROBE_DISTANCE, PROBE_UNKNOWN, "it is a directory of this machine: how fast it answers says nothing");
+	else if (p->o->distance_km <= 0)
 		say(p, PROBE_DISTANCE, PROBE_UNKNOWN, "no distance is declared; it answers in %.3f ms", ms);
 	else if (reach < p->o->distance_km)
 		say(p, PROBE_DISTANCE, PROBE_NO,
