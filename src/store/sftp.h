@@ -1,0 +1,61 @@
+/*
+ * What the parts of the SFTP driver share: sftp.c (opening, links, small operations), sftp_put.c, sftp_get.c and
+ * sftp_list.c. Nobody else includes this.
+ */
+#ifndef STORE_SFTP_H
+#define STORE_SFTP_H
+
+#include <pthread.h>
+#include "store/sftp_link.h"
+#include "store/store.h"
+
+#define SFTP_LINKS_MAX 4u
+#define SFTP_TEMP_DIR ".t"
+#define SFTP_PATH_MAX (STORE_KEY_MAX + 4096u)
+
+struct sftp_store {
+	struct store base;
+	struct ssh_config ssh; /* its strings are the owned ones below */
+	char *host, *user, *identity, *known_hosts;
+	char *dir; /* absolute, without a '/' at its end; "" is the root */
+	pthread_mutex_t mutex; /* of all that follows */
+	pthread_cond_t freed;
+	struct sftp_link *idle[SFTP_LINKS_MAX];
+	unsigned n_idle, n_links, max_links;
+	bool temps_swept;
+	char **known; /* sorted; directories (as in keys) that are there and durable */
+	size_t n_known, cap_known;
+};
+
+/* A link for one operation: an idle one that still stands, or a new one; waits when all are in use. */
+int sftp_acquire(struct sftp_store *f, struct sftp_link **ret, struct err *err) HF_NODISCARD;
+/* Give it back; a broken one is closed. NULL is fine. */
+void sftp_release(struct sftp_store *f, struct sftp_link *l);
+/* The server's path of a key or directory ("" for the root). */
+char *sftp_path(const struct sftp_store *f, const char *key, char out[SFTP_PATH_MAX]);
+/* ERR_MISSING for the key; but ERR_UNREACHABLE when the whole directory of the site is not there. */
+int sftp_missing(struct sftp_store *f, struct sftp_link *l, const char *key, struct err *err);
+/* As sftp_status_error(), but a failure without a name is asked about: is the disk full? */
+int sftp_write_error(struct sftp_store *f, struct sftp_link *l, const struct sftp_reply *r, const char *what,
+        const char *key, struct err *err);
+/* One request by path, answered. */
+int sftp_simple(struct sftp_link *l, enum sftp_type type, const char *path, struct sftp_reply *ret, struct err *err);
+bool sftp_is_dir(const struct sftp_reply *r);
+bool sftp_is_file(const struct sftp_reply *r); /* regular, of known size */
+bool sftp_is_status(const struct sftp_reply *r, uint32_t status);
+
+/* Directories known to be durable. */
+bool sftp_dir_known(struct sftp_store *f, const char *dir);
+void sftp_dir_remember(struct sftp_store *f, const char *dir);
+void sftp_dirs_forget(struct sftp_store *f);
+
+/* The directory of key, "" for the root. */
+void sftp_parent(const char *key, char out[STORE_KEY_MAX + 1]);
+/* Make names in dir durable, where the server can: queue what opens it, and ask once it is open. */
+int sftp_sync_dir(struct sftp_store *f, struct sftp_link *l, const char *dir, struct err *err) HF_NODISCARD;
+
+int sftp_put(struct store *s, const char *key, const struct store_src *src, struct err *err);
+int sftp_get(struct store *s, const char *key, struct store_range range, struct store_sink *sink, struct err *err);
+int sftp_list(struct store *s, const char *prefix, const char *after, store_list_fn fn, void *arg, struct err *err);
+
+#endif
