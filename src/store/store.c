@@ -104,12 +104,24 @@ static int open_mem(const char *rest, const struct store_config *c, struct store
 	return store_mem_open(rest, ret, err);
 }
 
+/* Escapes belong to the directory: host and user have none. */
+static int open_sftp(const char *rest, const struct store_config *c, struct store **ret, struct err *err)
+{
+	CLEAN(free_ptr) char *own = xstrdup(rest);
+	char *dir = strchr(own, '/');
+
+	if (dir && !percent_decode(dir))
+		return err_set(err, ERR_USAGE, "'%.200s' holds a broken %%XX", rest);
+	return store_sftp_open(own, c, ret, err);
+}
+
 static const struct driver {
 	const char *scheme;
 	int (*open)(const char *rest, const struct store_config *c, struct store **ret, struct err *err);
 } drivers[] = {
         {"file", open_file},
         {"mem", open_mem},
+        {"sftp", open_sftp},
 };
 
 static const struct driver *driver_of(const char *url)

@@ -135,6 +135,7 @@ struct store_config {
 	bool named_temp;  /* file: write under .t/ first, as on a file system without O_TMPFILE */
 	/* sftp: files; NULL: what ssh itself would take, but never a host key on first use */
 	const char *identity, *known_hosts;
+	bool ssh_library; /* sftp: libssh2, even where there is an ssh program */
 	/* s3: values, borrowed for the call and kept in locked memory */
 	const char *access_key, *secret_key, *session_token;
 	const char *region, *endpoint, *ca_file; /* NULL: us-east-1; AWS's; the system's */
@@ -216,6 +217,11 @@ bool store_key_ok(const char *key);
 int store_file_open(const char *dir, const struct store_config *c, struct store **ret, struct err *err) HF_NODISCARD;
 /* Path of an object's file, newly allocated; the object need not exist. ERR_UNSUPPORTED without STORE_LOCAL. */
 int store_local_path(struct store *s, const char *key, char **ret, struct err *err) HF_NODISCARD;
+/*
+ * rest: "user@host:port/directory", decoded. Up to four connections, made as they are needed. Create-only by the rename
+ * of OpenSSH, which links; who holds the credentials can overwrite and remove all the same: docs/security.md.
+ */
+int store_sftp_open(const char *rest, const struct store_config *c, struct store **ret, struct err *err) HF_NODISCARD;
 /* A named in-memory store that lives as long as the process; the same name opens the same objects. */
 int store_mem_open(const char *name, struct store **ret, struct err *err) HF_NODISCARD;
 
