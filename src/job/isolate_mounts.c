@@ -41,7 +41,7 @@ static bool is_covered(const char *path)
 	for (size_t i = 0; i < ARRAY_LEN(covers); i++)
 		if (below(path, covers[i].dir))
 			return true;
-	return false;
+	return below(path, "/dev"); /* which is made anew, with a /dev/shm of its own */
 }
 
 static int detach(const char *path, uint64_t attr, struct kept *ret, struct err *err)

@@ -233,6 +233,15 @@ assert_status 0 hf drill isolated.yaml
 [ ! -e /tmp/x ] && [ ! -e /run/x ] || fail "the machine's /tmp or /run was written to"
 rm -f "/run/$mark"
 
+note "an installation in memory: its work directory is seen though /dev is made anew"
+if [ -d /dev/shm ]; then
+	shm=$(mktemp -d /dev/shm/holdfast-test.XXXXXX)
+	cp -a "$R" "$shm/root"
+	assert_status 0 "$HOLDFAST" --root "$shm/root" drill plan.yaml
+	assert_eq "$(json 'd["extra"]["isolation"]["mount"]' "$shm/root/results/demo/latest.json")" true "mounts apart"
+	rm -rf "$shm"
+fi
+
 note "without root the rehearsal goes into a user namespace, or says that it is not isolated"
 if command -v setpriv >/dev/null; then
 	mkdir "$T/plain" "$T/plain/src" "$T/plain/site"
