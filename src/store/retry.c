@@ -448,6 +448,8 @@ static int settle(struct store *s, const char *key, const struct store_src *src,
 	} else if (!rc && !skip_empty(&c)) {
 		return 0;
 	}
+	if (rc == -ERR_MISSING)
+		return err_set(err, ERR_EXISTS, "object %s cannot be put: another one is in its way", key);
 	return rc < 0 ? rc : err_set(err, ERR_EXISTS, "object %s is there with other bytes", key);
 }
 

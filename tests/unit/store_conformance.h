@@ -2,7 +2,7 @@
  * What every storage driver and filter must do, as one libcheck case. Each driver is opened at a place of its own for
  * each test; opening the same place again must show the same objects.
  *
- *   conformance_begin(); suite_add_tcase(s, store_conformance(drivers, n)); ... run ...; conformance_end();
+ *   suite_add_tcase(s, store_conformance(drivers, n)); return conformance_main(s);
  */
 #ifndef TESTS_UNIT_STORE_CONFORMANCE_H
 #define TESTS_UNIT_STORE_CONFORMANCE_H
@@ -13,15 +13,25 @@
 struct conformance_driver {
 	const char *name; /* for messages */
 	int (*open)(const char *place, struct store **ret, struct err *err);
+	bool flat; /* a key may be the directory of another one */
 };
 
-/* A directory for places, made before and removed after all tests. */
-void conformance_begin(void);
-void conformance_end(void);
 /* The running test's own place: the path of a directory that is not there yet. */
 const char *conformance_place(void);
 /* The case; drivers must stay in place until it has run. */
 TCase *store_conformance(const struct conformance_driver *drivers, int n);
+
+/* mem://name, a file store at the test's place (made when missing), and the same as a driver of the table opens it. */
+struct store *new_mem(const char *name);
+struct store *new_file(void);
+int open_file(const char *place, struct store **ret, struct err *err);
+/* Run fn in a process of its own; how it ended. */
+int in_child(void (*fn)(int arg), int arg);
+/* A list's callback that counts in *(int *)arg, and one for the lines of a trace that nobody reads. */
+int count_key(void *arg, const char *key, const struct store_stat *st, struct err *err);
+void ignore_line(void *arg, const char *line);
+/* The main of a test program: 0 when all went well. */
+int conformance_main(Suite *s);
 
 /* n bytes that tell position and seed, newly allocated. */
 unsigned char *pattern_bytes(size_t n, unsigned seed);

@@ -17,13 +17,9 @@
 #include "base/str.h"
 #include "store/store.h"
 #include "store_conformance.h"
+#include "store_rich.h"
 
 /* --- the ways to open a store that all must conform --- */
-
-static int open_file(const char *place, struct store **ret, struct err *err)
-{
-	return store_file_open(place, &(struct store_config){.create = true}, ret, err);
-}
 
 static int open_file_named_temp(const char *place, struct store **ret, struct err *err)
 {
@@ -36,12 +32,6 @@ static int open_url(const char *place, struct store **ret, struct err *err)
 
 	(void)snprintf(url, sizeof url, "file://%s", place);
 	return store_open(url, &(struct store_config){.name = "north", .create = true}, ret, err);
-}
-
-static void ignore_line(void *arg, const char *line)
-{
-	(void)arg;
-	(void)line;
 }
 
 static int open_trace(const char *place, struct store **ret, struct err *err)
@@ -72,33 +62,81 @@ static int open_idle_fault(const char *place, struct store **ret, struct err *er
 	return rc ? rc : store_fault_new(below, rules, ret, err);
 }
 
+/* --- filters: what they change or repeat must not show --- */
+
+static int open_throttle(const char *place, struct store **ret, struct err *err)
+{
+	struct store *below;
+	int rc = store_mem_open(place, &below, err);
+
+	if (!rc)
+		*ret = store_throttle_new(below, &(struct store_throttle){.rate = UINT64_C(1) << 40, .from_min = -1});
+	return rc;
+}
+
+static int open_retry(const char *place, struct store **ret, struct err *err)
+{
+	struct store *below;
+	int rc = open_file(place, &below, err);
+
+	if (!rc)
+		*ret = store_retry_new(below, NULL);
+	return rc;
+}
+
+static int open_traced_rich(const char *place, struct store **ret, struct err *err)
+{
+	struct store *below;
+	int rc = store_rich_open(place, &below, err);
+
+	if (!rc)
+		*ret = store_trace_new(below, ignore_line, NULL);
+	return rc;
+}
+
+static void wait_for_nothing(void *arg, int64_t ms)
+{
+	(void)arg;
+	(void)ms;
+}
+
+static const struct store_retry at_once = {.wait = wait_for_nothing, .reserve = 1000};
+
+/* Each operation fails now and then, before or after it was done or in the middle; the whole stack of a distant site. */
+static int open_shaky(const char *place, struct store **ret, struct err *err)
+{
+	static const char *const rules[] = {"put * failafter UNREACHABLE times 1", "put * fail UNREACHABLE after 4 times 2",
+	        "get * fail BUSY times 1", "get * cut 3 after 1 times 2", "get * cut 70000 after 5 times 3",
+	        "stat * fail UNREACHABLE times 2", "stat * failafter UNREACHABLE after 3 times 1",
+	        "list * cut 1 times 3", "list * cut 0 after 3 times 1", "remove * failafter UNREACHABLE times 1", "older * cut 2 times 1", "digest * fail BUSY times 1",
+	        "lock * failafter UNREACHABLE times 1", "later * failafter UNREACHABLE times 1",
+	        "clock * fail UNREACHABLE times 1", NULL};
+	struct store *below, *faulty;
+	int rc = store_rich_open(place, &below, err);
+
+	if (!rc)
+		rc = store_fault_new(below, rules, &faulty, err);
+	if (rc)
+		return rc;
+	faulty = store_throttle_new(faulty, &(struct store_throttle){.rate = UINT64_C(1) << 40, .from_min = -1});
+	*ret = store_trace_new(store_retry_new(faulty, &at_once), ignore_line, NULL);
+	return 0;
+}
+
 static const struct conformance_driver drivers[] = {
-        {"file", open_file},
-        {"file by url", open_url},
-        {"file with named temporaries", open_file_named_temp},
-        {"mem", store_mem_open},
-        {"trace", open_trace},
-        {"fault without rules", open_fault},
-        {"fault with idle rules", open_idle_fault},
+        {.name = "file", .open = open_file},
+        {.name = "file by url", .open = open_url},
+        {.name = "file with named temporaries", .open = open_file_named_temp},
+        {.name = "mem", .open = store_mem_open},
+        {.name = "trace", .open = open_trace},
+        {.name = "fault without rules", .open = open_fault},
+        {.name = "fault with idle rules", .open = open_idle_fault},
+        {.name = "throttle", .open = open_throttle},
+        {.name = "retry", .open = open_retry},
+        {.name = "rich", .open = store_rich_open},
+        {.name = "trace of rich", .open = open_traced_rich},
+        {.name = "a distant site whose link is shaky", .open = open_shaky},
 };
-
-static struct store *new_mem(const char *name)
-{
-	struct store *s;
-	struct err err = ERR_INIT;
-
-	must(store_mem_open(name, &s, &err), &err);
-	return s;
-}
-
-static struct store *new_file(void)
-{
-	struct store *s;
-	struct err err = ERR_INIT;
-
-	must(open_file(conformance_place(), &s, &err), &err);
-	return s;
-}
 
 static char *path_of(const char *key)
 {
@@ -150,15 +188,6 @@ START_TEST(a_place_that_is_not_there_is_unreachable_and_not_empty)
 	ck_assert(err.retryable);
 }
 END_TEST
-
-static int count_key(void *arg, const char *key, const struct store_stat *st, struct err *err)
-{
-	(void)key;
-	(void)st;
-	(void)err;
-	++*(int *)arg;
-	return 0;
-}
 
 START_TEST(a_place_that_goes_away_is_unreachable_and_not_empty)
 {
@@ -335,21 +364,6 @@ START_TEST(a_put_that_fails_half_way_leaves_nothing)
 }
 END_TEST
 
-/* Run fn in a process of its own; how it ended. */
-static int in_child(void (*fn)(int arg), int arg)
-{
-	int status = 0;
-	pid_t pid = fork();
-
-	ck_assert_int_ge(pid, 0);
-	if (pid == 0) {
-		fn(arg);
-		_exit(0);
-	}
-	ck_assert_int_eq(waitpid(pid, &status, 0), pid);
-	return status;
-}
-
 static void die_in_put(int named_temp)
 {
 	const struct rlimit no_core = {0, 0};
@@ -467,13 +481,5 @@ static Suite *suite(void)
 
 int main(void)
 {
-	conformance_begin();
-	SRunner *r = srunner_create(suite());
-
-	srunner_run_all(r, CK_ENV);
-	int failed = srunner_ntests_failed(r);
-
-	srunner_free(r);
-	conformance_end();
-	return failed ? 1 : 0;
+	return conformance_main(suite());
 }

@@ -18,53 +18,7 @@
 #include "store/store.h"
 #include "store_conformance.h"
 
-/* Filters and fan-out: trace, fault, multi. The conformance suite runs through them in t_store. */
-
-static int open_file(const char *place, struct store **ret, struct err *err)
-{
-	return store_file_open(place, &(struct store_config){.create = true}, ret, err);
-}
-
-static int count_key(void *arg, const char *key, const struct store_stat *st, struct err *err)
-{
-	(void)key;
-	(void)st;
-	(void)err;
-	++*(int *)arg;
-	return 0;
-}
-
-static int in_child(void (*fn)(int arg), int arg)
-{
-	int status = 0;
-	pid_t pid = fork();
-
-	ck_assert_int_ge(pid, 0);
-	if (pid == 0) {
-		fn(arg);
-		_exit(0);
-	}
-	ck_assert_int_eq(waitpid(pid, &status, 0), pid);
-	return status;
-}
-
-static struct store *new_mem(const char *name)
-{
-	struct store *s;
-	struct err err = ERR_INIT;
-
-	must(store_mem_open(name, &s, &err), &err);
-	return s;
-}
-
-static struct store *new_file(void)
-{
-	struct store *s;
-	struct err err = ERR_INIT;
-
-	must(open_file(conformance_place(), &s, &err), &err);
-	return s;
-}
+/* The filters trace and fault. The conformance suite runs through them in t_store. */
 
 /* --- trace --- */
 
@@ -302,142 +256,6 @@ START_TEST(kill_ends_the_process_before_or_after_the_operation)
 }
 END_TEST
 
-/* --- multi --- */
-
-static void count_done(void *arg)
-{
-	atomic_fetch_add((atomic_int *)arg, 1);
-}
-
-START_TEST(multi_puts_to_every_site)
-{
-	struct store *sites[3] = {new_mem("m0"), new_mem("m1"), new_file()};
-	struct store_multi *m = store_multi_new(sites, 3);
-	char keys[100][16];
-	atomic_int done = 0;
-
-	for (int i = 0; i < 100; i++) {
-		struct store_piece piece[] = {{"ab", 2}, {keys[i], 0}};
-
-		piece[1].n = (size_t)snprintf(keys[i], sizeof keys[i], "p/%03d", i);
-		store_multi_put(m, keys[i], &(struct store_src){piece, 2}, count_done, &done);
-	}
-	store_multi_wait(m);
-	ck_assert_int_eq(done, 100);
-	for (size_t i = 0; i < 3; i++) {
-		ck_assert_ptr_null(store_multi_error(m, i));
-		expect_text(sites[i], "p/000", "abp/000");
-		expect_text(sites[i], "p/099", "abp/099");
-	}
-	store_multi_free(m);
-	for (size_t i = 0; i < 3; i++)
-		store_free(sites[i]);
-}
-END_TEST
-
-START_TEST(a_site_that_fails_does_not_stop_the_others)
-{
-	struct store *sites[2] = {new_mem("good"), new_fault(RULES("put p/ fail NOSPACE after 5 times 1"))};
-	struct store_multi *m = store_multi_new(sites, 2);
-	CLEAN(store_keys_release) struct store_keys good = {0}, bad = {0};
-	struct err err = ERR_INIT;
-	struct store_piece piece = {"x", 1};
-	char key[16];
-	atomic_int done = 0;
-
-	for (int i = 0; i < 50; i++) {
-		(void)snprintf(key, sizeof key, "p/%03d", i);
-		store_multi_put(m, key, &(struct store_src){&piece, 1}, count_done, &done);
-	}
-	store_multi_wait(m);
-	ck_assert_int_eq(done, 50);
-	ck_assert_ptr_null(store_multi_error(m, 0));
-	ck_assert_ptr_nonnull(store_multi_error(m, 1));
-	ck_assert_int_eq(store_multi_error(m, 1)->code, ERR_NOSPACE);
-	ck_assert_ptr_nonnull(strstr(store_multi_error(m, 1)->msg, "p/005"));
-	must(store_list_all(sites[0], "", &good, &err), &err);
-	must(store_list_all(sites[1], "", &bad, &err), &err);
-	ck_assert_uint_eq(good.n, 50);
-	ck_assert_uint_eq(bad.n, 5);
-	store_multi_free(m);
-	store_free(sites[0]);
-	store_free(sites[1]);
-}
-END_TEST
-
-START_TEST(multi_without_a_working_site_is_done_at_once)
-{
-	struct store *sites[1] = {new_mem("m0")};
-	struct store_multi *m = store_multi_new(sites, 1), *none = store_multi_new(NULL, 0);
-	struct store_piece piece = {"x", 1};
-	struct err why = ERR_INIT, later = ERR_INIT;
-	atomic_int done = 0;
-
-	(void)err_set(&why, ERR_UNREACHABLE, "behind");
-	(void)err_set(&later, ERR_IO, "later");
-	store_multi_fail(m, 0, &why);
-	store_multi_fail(m, 0, &later);
-	store_multi_put(m, "a", &(struct store_src){&piece, 1}, count_done, &done);
-	ck_assert_int_eq(done, 1);
-	ck_assert_str_eq(store_multi_error(m, 0)->msg, "behind");
-	store_multi_put(none, "a", &(struct store_src){&piece, 1}, count_done, &done);
-	store_multi_put(none, "b", &(struct store_src){&piece, 1}, NULL, NULL);
-	ck_assert_int_eq(done, 2);
-	store_multi_wait(m);
-	store_multi_wait(none);
-	store_multi_free(none);
-	store_multi_free(m);
-	expect_list(sites[0], "", NULL, "");
-	store_free(sites[0]);
-}
-END_TEST
-
-struct putter {
-	struct store_multi *m;
-	int id;
-	atomic_int *done;
-	pthread_t thread;
-};
-
-static void *put_many(void *arg)
-{
-	struct putter *p = arg;
-	static const struct store_piece piece = {"same bytes", 10};
-	char key[32];
-
-	for (int i = 0; i < 40; i++) {
-		(void)snprintf(key, sizeof key, "t%d/%d", p->id, i);
-		store_multi_put(p->m, key, &(struct store_src){&piece, 1}, count_done, p->done);
-	}
-	return NULL;
-}
-
-START_TEST(free_waits_for_what_several_threads_queued)
-{
-	struct store *sites[2] = {new_mem("m0"), new_file()};
-	struct store_multi *m = store_multi_new(sites, 2);
-	struct putter p[4];
-	struct err err = ERR_INIT;
-	atomic_int done = 0;
-
-	for (int i = 0; i < 4; i++) {
-		p[i] = (struct putter){m, i, &done, 0};
-		ck_assert_int_eq(pthread_create(&p[i].thread, NULL, put_many, &p[i]), 0);
-	}
-	for (int i = 0; i < 4; i++)
-		pthread_join(p[i].thread, NULL);
-	store_multi_free(m);
-	ck_assert_int_eq(done, 160);
-	for (int i = 0; i < 2; i++) {
-		CLEAN(store_keys_release) struct store_keys keys = {0};
-
-		must(store_list_all(sites[i], "", &keys, &err), &err);
-		ck_assert_uint_eq(keys.n, 160);
-		store_free(sites[i]);
-	}
-}
-END_TEST
-
 static Suite *suite(void)
 {
 	Suite *s = suite_create("store filters");
@@ -456,22 +274,10 @@ static Suite *suite(void)
 	tcase_add_test(tc, drop_leaves_keys_out_of_lists);
 	tcase_add_test(tc, stale_lists_show_what_was_there_at_first);
 	tcase_add_loop_test(tc, kill_ends_the_process_before_or_after_the_operation, 0, 2);
-	tcase_add_test(tc, multi_puts_to_every_site);
-	tcase_add_test(tc, a_site_that_fails_does_not_stop_the_others);
-	tcase_add_test(tc, multi_without_a_working_site_is_done_at_once);
-	tcase_add_test(tc, free_waits_for_what_several_threads_queued);
 	return s;
 }
 
 int main(void)
 {
-	conformance_begin();
-	SRunner *r = srunner_create(suite());
-
-	srunner_run_all(r, CK_ENV);
-	int failed = srunner_ntests_failed(r);
-
-	srunner_free(r);
-	conformance_end();
-	return failed ? 1 : 0;
+	return conformance_main(suite());
 }
