@@ -233,15 +233,6 @@ assert_status 0 hf drill isolated.yaml
 [ ! -e /tmp/x ] && [ ! -e /run/x ] || fail "the machine's /tmp or /run was written to"
 rm -f "/run/$mark"
 
-note "an installation in memory: its work directory is seen though /dev is made anew"
-if [ -d /dev/shm ]; then
-	shm=$(mktemp -d /dev/shm/holdfast-test.XXXXXX)
-	cp -a "$R" "$shm/root"
-	assert_status 0 "$HOLDFAST" --root "$shm/root" drill plan.yaml
-	assert_eq "$(json 'd["extra"]["isolation"]["mount"]' "$shm/root/results/demo/latest.json")" true "mounts apart"
-	rm -rf "$shm"
-fi
-
 note "without root the rehearsal goes into a user namespace, or says that it is not isolated"
 if command -v setpriv >/dev/null; then
 	mkdir "$T/plain" "$T/plain/src" "$T/plain/site"
@@ -313,6 +304,16 @@ wait "$drill" || status=$?
 assert_eq "$status" 1 "exit status of a drill that was stopped"
 assert_eq "$(json 'd["extra"]["error"]["code"]' "$latest")" CANCELLED "why"
 no_work_left
+
+note "an installation in memory: its work directory is seen though /dev is made anew"
+if [ -d /dev/shm ]; then
+	shm=$(mktemp -d /dev/shm/holdfast-test.XXXXXX)
+	mv "$R" "$shm/root" # moved, not copied: two installations with one log would be a fork
+	assert_status 0 "$HOLDFAST" --root "$shm/root" drill plan.yaml
+	assert_eq "$(json 'd["extra"]["isolation"]["mount"]' "$shm/root/results/demo/latest.json")" true "mounts apart"
+	mv "$shm/root" "$R"
+	rmdir "$shm"
+fi
 
 note "damage at one site: the other heals it, and the result says which was bad"
 find "$T/sites/north/p" -type f >packs
