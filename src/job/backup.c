@@ -7,7 +7,7 @@
 #include "base/rng.h"
 #include "base/str.h"
 #include "job/common.h"
-#include "job/source_run.h"
+#include "job/remote_source.h"
 
 #define TOLD_MAX 1000 /* skipped items in a result */
 struct backed_up {
@@ -60,7 +60,7 @@ static int one_source(struct backed_up *s, struct err *err)
 		.noted = noted_one,
 		.arg = s,
 	};
-	return source_run(&o, &s->r, err);
+	return host_is_remote(s->ps->host) ? remote_source_run(s->j, &o, &s->r, err) : source_run(&o, &s->r, err);
 }
 
 /* --- what it tells --- */
@@ -83,6 +83,8 @@ static json_t *source_json(const struct backed_up *s, int rc, const struct err *
 	const struct snapshot_facts *f = &s->r.facts;
 	json_t *o = json_pack("{s:s, s:s, s:I, s:I, s:I, s:I, s:I}", "name", s->ps->name, "outcome", rc ? "failed" : noted(f) ? "incomplete" : "done", "files", (json_int_t)f->files, "dirs",
 		(json_int_t)f->dirs, "bytes", (json_int_t)f->bytes, "added_bytes", (json_int_t)f->added, "skipped", (json_int_t)noted(f));
+	if (host_is_remote(s->ps->host))
+		json_object_set_new(o, "host", json_string(s->ps->host));
 	json_object_set_new(o, "unchanged", json_integer((json_int_t)f->skipped));
 	json_object_set_new(o, "notes", notes_json(f));
 	if (s->r.is_committed) {

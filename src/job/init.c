@@ -6,7 +6,8 @@
 #include "base/log.h"
 #include "base/rng.h"
 #include "base/str.h"
-#include "job/common.h"
+#include "job/enroll.h"
+#include "job/remote_source.h"
 
 struct init {
 	const struct job *j;
@@ -139,17 +140,42 @@ static void new_cfg(struct init *in)
 	in->changed = true;
 }
 
+static void add_class(struct init *in)
+{
+	struct cfg *c = &in->cfg;
+	c->class_ = xrealloc(c->class_, (c->n_classes + 1) * sizeof *c->class_);
+	struct cfg_class *k = &c->class_[c->n_classes++];
+	*k = (struct cfg_class){.recipient = xcalloc(1, sizeof *k->recipient), .n_recipients = 1};
+	str_copy(k->name, sizeof k->name, in->j->plan->name);
+	str_copy(k->custody, sizeof k->custody, "host");
+	recipient_init(&k->recipient[0], in->opening.pub);
+	in->changed = true;
+}
+
+/* One that is there before the repository is what an init left that did not come to its end: it goes on with that. */
+static int take_opening_key(struct init *in, const char *path, struct err *err)
+{
+	struct cfg *c = &in->cfg;
+	if (!in->have_cfg && !memcmp(in->opening.root_pub, in->root_pub, ED25519_PUB_LEN))
+		memcpy(c->repo, in->opening.repo, REPO_ID_LEN);
+	if (memcmp(in->opening.repo, c->repo, REPO_ID_LEN))
+		return err_set(err, ERR_USAGE, "%s opens another repository than the one at the sites", path);
+	if (!in->have_cfg)
+		add_class(in);
+	return 0;
+}
+
 static int make_opening_key(struct init *in, struct err *err)
 {
 	CLEAN(free_ptr) char *path = path_opening_key(in->j);
 	struct err why = ERR_INIT;
 	int rc = opening_key_load(&in->opening, path, &why);
-	if (!rc && memcmp(in->opening.repo, in->cfg.repo, REPO_ID_LEN))
-		return err_set(err, ERR_USAGE, "%s opens another repository than the one at the sites", path);
-	if (rc && rc != -ERR_MISSING)
+	if (!rc)
+		return take_opening_key(in, path, err);
+	if (rc != -ERR_MISSING) {
 		*err = why;
-	if (rc != -ERR_MISSING)
 		return rc;
+	}
 	if (cfg_find_class(&in->cfg, in->j->plan->name)) { /* there is one, kept elsewhere: needed only to enrol sources */
 		in->opening = (struct opening_key){0};
 		return 0;
@@ -159,14 +185,7 @@ static int make_opening_key(struct init *in, struct err *err)
 	if (rc)
 		return rc;
 	made(in, path);
-	struct cfg *c = &in->cfg;
-	c->class_ = xrealloc(c->class_, (c->n_classes + 1) * sizeof *c->class_);
-	struct cfg_class *k = &c->class_[c->n_classes++];
-	*k = (struct cfg_class){.recipient = xcalloc(1, sizeof *k->recipient), .n_recipients = 1};
-	str_copy(k->name, sizeof k->name, in->j->plan->name);
-	str_copy(k->custody, sizeof k->custody, "host");
-	recipient_init(&k->recipient[0], in->opening.pub);
-	in->changed = true;
+	add_class(in);
 	return 0;
 }
 
@@ -187,41 +206,86 @@ static int enrol_log(struct init *in)
 	return 0;
 }
 
+/* What init knows of a source's keys: those of a source on another host stay there. */
+struct enrolled {
+	bool remote;
+	struct source_keys keys; /* local */
+	uint32_t epoch;
+	unsigned char pub[ED25519_PUB_LEN];
+};
+
+static int enrol_here(struct init *in, const struct plan_source *ps, const struct secret *psk, struct enrolled *k, struct err *err)
+{
+	bool is_new;
+	struct enroll e = {.root = in->j->root, .plan = in->j->plan->name, .source = ps->name, .repo = in->cfg.repo, .psk = psk};
+	int rc = enroll_keys(&e, &k->keys, &is_new, err);
+	if (rc)
+		return rc;
+	k->epoch = k->keys.epoch;
+	memcpy(k->pub, k->keys.sign_pub, ED25519_PUB_LEN);
+	CLEAN(free_ptr) char *path = path_source_key(in->j, ps->name, k->epoch);
+	if (is_new)
+		made(in, path);
+	return 0;
+}
+
+static int enrol_there(struct init *in, const struct plan_source *ps, const struct secret *psk, struct enrolled *k, struct err *err)
+{
+	bool is_new;
+	char text[512];
+	struct remote_enroll e = {.source = ps, .repo = in->cfg.repo, .root_pub = in->root_pub, .psk = psk};
+	int rc = remote_enroll(in->j, &e, k->pub, &k->epoch, &is_new, err);
+	snprintf(text, sizeof text, "%s: keys of source '%s'", ps->host, ps->name);
+	if (!rc && is_new)
+		made(in, text);
+	return rc;
+}
+
+/* Keys are made only for a source that is not enrolled: who has lost them must not be given others unseen. */
+static int make_or_find_keys(struct init *in, const struct plan_source *ps, struct enrolled *k, struct err *err)
+{
+	CLEAN(secret_release) struct secret psk = {0};
+	const struct cfg_source *known = cfg_find_source(&in->cfg, ps->name);
+	k->remote = host_is_remote(ps->host);
+	if (!known && in->opening.r.len)
+		opening_key_psk(&in->opening, ps->name, &psk);
+	const struct secret *given = psk.len ? &psk : NULL;
+	int rc = k->remote ? enrol_there(in, ps, given, k, err) : enrol_here(in, ps, given, k, err);
+	if (!rc || k->remote || err->code != ERR_USAGE)
+		return rc;
+	if (known)
+		return err_set(err, ERR_USAGE, "source '%s' is enrolled, but its keys are not here: its host must keep them", ps->name);
+	err_set(err, ERR_USAGE, "enrolling source '%s' needs the class secret, which is in the opening key", ps->name);
+	return err_hint(err, "bring keys/recovery/%s.key back for this command", in->j->plan->name);
+}
+
+static bool is_signer(const struct cfg_source *s, const struct enrolled *k)
+{
+	for (size_t i = 0; i < s->n_signers; i++)
+		if (s->signer[i].epoch == k->epoch && !s->signer[i].revoked && !memcmp(s->signer[i].pub, k->pub, ED25519_PUB_LEN))
+			return true;
+	return false;
+}
+
 /* Keys of a source, and its place in the configuration. */
-static int enrol_source(struct init *in, const char *name, struct source_keys *k, struct err *err)
+static int enrol_source(struct init *in, const struct plan_source *ps, struct enrolled *k, struct err *err)
 {
 	struct cfg *c = &in->cfg;
-	CLEAN(free_ptr) char *path = path_source_key(in->j, name, 1);
-	CLEAN(secret_release) struct secret psk = {0};
-	struct err why = ERR_INIT;
-	int rc = host_keys_load(in->j, name, k, &why);
-	if (rc && rc != -ERR_USAGE && why.code != ERR_USAGE) {
-		*err = why;
+	int rc = make_or_find_keys(in, ps, k, err);
+	if (rc)
 		return rc;
-	}
-	const struct cfg_source *known = cfg_find_source(c, name);
-	if (rc && known)
-		return err_set(err, ERR_USAGE, "%s is not there, but source '%s' is enrolled: its host must keep its keys", path, name);
-	if (rc) {
-		if (!in->opening.r.len) {
-			err_set(err, ERR_USAGE, "enrolling source '%s' needs the class secret, which is in the opening key", name);
-			return err_hint(err, "bring keys/recovery/%s.key back for this command", in->j->plan->name);
-		}
-		opening_key_psk(&in->opening, name, &psk);
-		source_keys_generate(k, c->repo, name, in->j->plan->name, 1, &psk);
-		if ((rc = source_keys_save(k, path, err)))
-			return rc;
-		made(in, path);
-	}
+	const struct cfg_source *known = cfg_find_source(c, ps->name);
+	if (known && !is_signer(known, k))
+		return err_set(err, ERR_FORK, "source '%s': its host holds other keys than those that are enrolled", ps->name);
 	if (known)
 		return 0;
 	c->source = xrealloc(c->source, (c->n_sources + 1) * sizeof *c->source);
 	struct cfg_source *s = &c->source[c->n_sources++];
 	*s = (struct cfg_source){.signer = xcalloc(1, sizeof *s->signer), .n_signers = 1};
-	str_copy(s->name, sizeof s->name, name);
+	str_copy(s->name, sizeof s->name, ps->name);
 	str_copy(s->class_name, sizeof s->class_name, in->j->plan->name);
 	s->signer[0].epoch = k->epoch;
-	memcpy(s->signer[0].pub, k->sign_pub, ED25519_PUB_LEN);
+	memcpy(s->signer[0].pub, k->pub, ED25519_PUB_LEN);
 	in->changed = true;
 	return 0;
 }
@@ -267,20 +331,9 @@ static int put_cfg(struct init *in, struct err *err)
 	return rc ? rc : put_everywhere(in, key_fmt(key, "cfg/%llu", (unsigned long long)in->cfg.n), &b, err);
 }
 
-static int put_source_keys(struct init *in, const struct source_keys *k, struct err *err)
+static int seal(struct init *in, const struct plan_source *ps, const struct enrolled *k, struct err *err)
 {
-	char key[STORE_KEY_MAX + 1];
-	struct store_stat st;
-	CLEAN(buf_release) struct buf b = BUF_INIT(SIGNED_MAX);
-	const struct cfg_class *c = cfg_find_class(&in->cfg, k->class_name);
-	if (!c)
-		return err_set(err, ERR_INTERNAL, "class '%s' has no recipients", k->class_name);
-	key_fmt(key, "k/%s/%u", k->source, k->epoch);
-	for (size_t i = 0; !b.len && i < in->sites.n; i++) /* sealing is randomised: one sealed form for all sites */
-		if (!store_stat(in->sites.site[i].store, key, &st, NULL) && store_get(in->sites.site[i].store, key, &b, err))
-			return err_rc(err);
-	int rc = b.len ? 0 : key_object_seal(k, c->recipient, c->n_recipients, &b, err);
-	return rc ? rc : put_everywhere(in, key, &b, err);
+	return k->remote ? remote_seal(in->j, ps, &in->sites, err) : enroll_seal(&k->keys, &in->cfg, &in->sites, err);
 }
 
 static int run_init(struct init *in, struct err *err)
@@ -301,15 +354,15 @@ static int run_init(struct init *in, struct err *err)
 		rc = make_log(in, err);
 	if (!rc)
 		rc = enrol_log(in);
-	struct source_keys *keys = xcalloc(p->n_sources + 1, sizeof *keys);
+	struct enrolled *keys = xcalloc(p->n_sources + 1, sizeof *keys);
 	for (size_t i = 0; !rc && i < p->n_sources; i++)
-		rc = enrol_source(in, p->sources[i].name, &keys[i], err);
+		rc = enrol_source(in, &p->sources[i], &keys[i], err);
 	if (!rc)
 		rc = put_cfg(in, err);
 	for (size_t i = 0; !rc && i < p->n_sources; i++)
-		rc = put_source_keys(in, &keys[i], err);
+		rc = seal(in, &p->sources[i], &keys[i], err);
 	for (size_t i = 0; i < p->n_sources; i++)
-		source_keys_release(&keys[i]);
+		source_keys_release(&keys[i].keys);
 	free(keys);
 	return rc;
 }

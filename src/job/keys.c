@@ -29,7 +29,7 @@ char *path_opening_key(const struct job *j)
 	return fs_join(j->root->keys, name);
 }
 
-static char *source_key(const struct root *r, const char *plan, const char *source, uint32_t epoch)
+char *host_key_path(const struct root *r, const char *plan, const char *source, uint32_t epoch)
 {
 	char name[2 * SOURCE_MAX + 64];
 	snprintf(name, sizeof name, "sources/%s.%s.%u.key", plan, source, epoch);
@@ -38,7 +38,7 @@ static char *source_key(const struct root *r, const char *plan, const char *sour
 
 char *path_source_key(const struct job *j, const char *source, uint32_t epoch)
 {
-	return source_key(j->root, j->plan->name, source, epoch);
+	return host_key_path(j->root, j->plan->name, source, epoch);
 }
 
 char *path_source_state(const struct job *j, const char *source)
@@ -94,7 +94,7 @@ static uint32_t newest_epoch(const struct root *r, const char *plan, const char 
 int host_keys_find(const struct root *r, const char *plan, const char *source, struct source_keys *ret, struct err *err)
 {
 	uint32_t epoch = newest_epoch(r, plan, source);
-	CLEAN(free_ptr) char *path = source_key(r, plan, source, epoch ? epoch : 1);
+	CLEAN(free_ptr) char *path = host_key_path(r, plan, source, epoch ? epoch : 1);
 	if (!epoch)
 		return no_keys(plan, path, err);
 	int rc = source_keys_load(ret, path, err);

@@ -211,14 +211,22 @@ static int run_session(struct run *s, struct err *err)
 	return rc;
 }
 
+void source_run_reset(struct session_site *site, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		site[i] = (struct session_site){
+			.name = site[i].name,
+			.store = site[i].store,
+			.state = site[i].store ? SITE_ACTIVE : SITE_UNREACHABLE,
+			.err = site[i].store ? (struct err)ERR_INIT : site[i].err,
+		};
+}
+
 int source_run(const struct source_run_opts *o, struct source_run_result *ret, struct err *err)
 {
 	struct run s = {.o = o, .ps = o->source, .ret = ret};
 	*ret = (struct source_run_result){0};
-	for (size_t i = 0; i < o->n_sites; i++) { /* each source finds its own way to each site */
-		struct session_site *site = &o->site[i];
-		*site = (struct session_site){.name = site->name, .store = site->store, .err = site->store ? (struct err)ERR_INIT : site->err};
-	}
+	source_run_reset(o->site, o->n_sites);
 	int rc = host_keys_find(o->root, o->plan, o->source->name, &s.keys, err);
 	if (rc)
 		return rc;

@@ -33,6 +33,8 @@ struct source_run_result {
 	bool is_committed; /* then `committed` says what */
 	struct session_result committed;
 };
+/* Forget what an earlier source found at the sites; done by source_run(). */
+void source_run_reset(struct session_site *site, size_t n);
 /* ret is filled as far as it went, also on failure. Site states and errors are in o->site. */
 int source_run(const struct source_run_opts *o, struct source_run_result *ret, struct err *err) HF_NODISCARD;
 
