@@ -21,6 +21,14 @@ struct attempts {
 /* List w/<source>/ and x/<source>/ and read every fate. Objects that do not decode are in *ret_bad (count) and left out. */
 int attempts_load(struct store *st, const struct cfg *cfg, const char *source, struct attempts *ret, size_t *ret_bad, struct err *err) HF_NODISCARD;
 void attempts_release(struct attempts *a);
+/* A signed text of type expire or receipt: one that a log of the configuration signed. ERR_CORRUPT, ERR_FORMAT. */
+int log_text_read(const struct cfg *cfg, const char *type, const void *p, size_t n, json_t **ret, struct err *err) HF_NODISCARD;
+struct expiry {
+	bool has_snapshot; /* else the attempt was dead */
+	unsigned char snapshot[ID_LEN];
+};
+/* An expiry counts when a log signed it for this very attempt: a site must not hide a snapshot by an object of its own making. */
+int expiry_read(const struct cfg *cfg, const char *source, const char *attempt, const void *p, size_t n, struct expiry *ret, struct err *err) HF_NODISCARD;
 /* Full pack list of a committed attempt, following relative lists; depth (may be NULL) gets how many; checked against the snapshot's digest of it. */
 int attempt_packs(struct store *st, const char *source, const char *attempt, struct pack_list *ret, unsigned *ret_depth, struct err *err) HF_NODISCARD;
 /* Newest configuration of a site: the chain from cfg/0, each signed by a root key of the one before; pinned root and repository. */

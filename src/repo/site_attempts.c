@@ -5,6 +5,7 @@
 #include "base/fs.h"
 #include "base/log.h"
 #include "base/str.h"
+#include "repo/fields.h"
 #include "repo/site.h"
 
 #define CHAIN_MAX 64
@@ -47,26 +48,37 @@ static int take_fate(const struct cfg *cfg, const char *source, const char *key,
 	return 0;
 }
 
-/* An expiry counts when a log signed it for this very attempt: a site must not hide a snapshot by an object of its own making. */
-static int read_expiry(struct store *st, const struct cfg *cfg, const char *source, const char *key, struct attempt_info *a, struct err *err)
+int log_text_read(const struct cfg *cfg, const char *type, const void *p, size_t n, json_t **ret, struct err *err)
+{
+	CLEAN(free_ptr) unsigned char(*logs)[ED25519_PUB_LEN] = NULL;
+	size_t n_logs = cfg_log_keys(cfg, &logs);
+	if (!n_logs)
+		return err_set(err, ERR_CORRUPT, "the configuration names no log that may sign it");
+	return signed_read(type, p, n, cfg->repo, (const unsigned char(*)[ED25519_PUB_LEN])logs, n_logs, ret, NULL, err);
+}
+
+int expiry_read(const struct cfg *cfg, const char *source, const char *attempt, const void *p, size_t n, struct expiry *ret, struct err *err)
+{
+	CLEAN(json_release) json_t *o = NULL;
+	char of_source[SOURCE_MAX + 1], of_attempt[NAME16];
+	if (log_text_read(cfg, "expire", p, n, &o, err) || fields_id(o, "source", "expire", of_source, err) ||
+	    fields_name16(o, "attempt", "expire", of_attempt, err) ||
+	    fields_hex_or_null(o, "snapshot", "expire", &ret->has_snapshot, ret->snapshot, ID_LEN, err))
+		return err_rc(err);
+	if (!str_eq(of_source, source) || !str_eq(of_attempt, attempt))
+		return err_set(err, ERR_CORRUPT, "is about attempt %s of source '%s'", of_attempt, of_source);
+	return 0;
+}
+
+static int load_expiry(struct store *st, const struct cfg *cfg, const char *source, const char *key, struct attempt_info *a, struct err *err)
 {
 	CLEAN(buf_release) struct buf b = BUF_INIT(SIGNED_MAX);
-	CLEAN(json_release) json_t *o = NULL;
-	unsigned char(*logs)[ED25519_PUB_LEN] = NULL;
-	const char *of_source, *of_attempt;
+	struct expiry x;
 	int rc = store_get(st, key, &b, err);
-	size_t n = rc ? 0 : cfg_log_keys(cfg, &logs);
-	if (!rc && !n)
-		rc = err_set(err, ERR_CORRUPT, "no log is known that could have signed it");
 	if (!rc)
-		rc = signed_read("expire", b.p, b.len, cfg->repo, (const unsigned char(*)[ED25519_PUB_LEN])logs, n, &o, NULL, err);
-	free(logs);
-	if (rc || json_get_str(o, "source", key, &of_source, err) || json_get_str(o, "attempt", key, &of_attempt, err))
-		return rc ? rc : err_rc(err);
-	if (!str_eq(of_source, source) || !str_eq(of_attempt, a->attempt))
-		return err_set(err, ERR_CORRUPT, "is the expiry of attempt %s of source '%s'", of_attempt, of_source);
-	a->expired = true;
-	return 0;
+		rc = expiry_read(cfg, source, a->attempt, b.p, b.len, &x, err);
+	a->expired |= !rc;
+	return rc;
 }
 
 static int mark_expired(struct store *st, const struct cfg *cfg, const char *source, struct attempts *a, size_t *ret_bad, struct err *err)
@@ -80,7 +92,7 @@ static int mark_expired(struct store *st, const struct cfg *cfg, const char *sou
 	for (size_t k = 0, i = 0; k < x.n && i < a->n;) { /* both sorted */
 		int c = strcmp(x.key[k] + skip, a->a[i].attempt);
 		struct err why = ERR_INIT;
-		if (!c && read_expiry(st, cfg, source, x.key[k], &a->a[i], &why)) {
+		if (!c && load_expiry(st, cfg, source, x.key[k], &a->a[i], &why)) {
 			log_msg(LOG_WARN, "%s: %s: %s", st->name, x.key[k], why.msg);
 			++*ret_bad;
 		}

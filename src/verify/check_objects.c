@@ -66,41 +66,21 @@ static struct attempt_info *find_attempt(struct check *c, const char *name)
 
 /* --- expiries --- */
 
-static int read_record(struct check *c, const char *type, const struct buf *b, json_t **ret, struct err *err)
-{
-	CLEAN(free_ptr) unsigned char(*logs)[ED25519_PUB_LEN] = NULL;
-	size_t n = cfg_log_keys(c->cfg, &logs);
-
-	if (!n)
-		return err_set(err, ERR_CORRUPT, "the configuration names no log that may sign it");
-	return signed_read(
-	        type, b->p, b->len, c->cfg->repo, (const unsigned char(*)[ED25519_PUB_LEN])logs, n, ret, NULL, err);
-}
-
 static void take_expiry(struct check *c, const char *key, const char *rest, const struct buf *b)
 {
 	struct err why = ERR_INIT;
-	CLEAN(json_release) json_t *o = NULL;
-	char source[SOURCE_MAX + 1], attempt[NAME16];
-	unsigned char digest[ID_LEN];
-	bool has;
+	struct expiry x;
 
-	if (read_record(c, "expire", b, &o, &why) || fields_id(o, "source", "expire", source, &why) ||
-	        fields_name16(o, "attempt", "expire", attempt, &why) ||
-	        fields_hex_or_null(o, "snapshot", "expire", &has, digest, ID_LEN, &why)) {
+	if (expiry_read(c->cfg, c->source, rest, b->p, b->len, &x, &why)) {
 		tell_bad(c, key, &why);
 		return;
 	}
-	if (!str_eq(source, c->source) || !str_eq(attempt, rest)) {
-		check_find(c, FIND_CORRUPT, key, NULL, 0, "is about attempt %s of source '%s'", attempt, source);
-		return;
-	}
-	struct attempt_info *a = find_attempt(c, attempt);
+	struct attempt_info *a = find_attempt(c, rest);
 
 	if (a)
 		a->expired = true;
-	if (has)
-		idmap_set(&c->explained, digest, 1);
+	if (x.has_snapshot)
+		idmap_set(&c->explained, x.snapshot, 1);
 }
 
 int check_expiries(struct check *c, struct err *err)
@@ -272,7 +252,7 @@ static void take_receipt(struct check *c, const char *key, const char *rest, con
 	uint64_t seq;
 
 	(void)rest;
-	if (read_record(c, "receipt", b, &o, &why) || fields_name16(o, "lineage", "receipt", lineage, &why) ||
+	if (log_text_read(c->cfg, "receipt", b->p, b->len, &o, &why) || fields_name16(o, "lineage", "receipt", lineage, &why) ||
 	        fields_u64(o, "seq", "receipt", FIELDS_INT_MAX, &seq, &why) ||
 	        json_get_hex(o, "snapshot", "receipt", digest, ID_LEN, &why)) {
 		tell_bad(c, key, &why);
