@@ -73,6 +73,12 @@ $(addprefix $(B)/tests/,t_store t_store_filters t_store_retry t_store_multi): $(
 $(addprefix $(B)/tests/,t_wire t_vault): $(B)/tests/unit/store_conformance.o $(B)/tests/unit/wire_fixture.o
 $(addprefix $(B)/tests/,t_restore t_restore_hostile t_manifest t_reader t_check t_session t_replicate t_scan_repo): $(B)/tests/unit/repo_fixture.o
 
+$(addprefix $(B)/tests/,t_ssh t_store_sftp t_sftp_cut t_sftp_hostile): $(B)/tests/unit/store_conformance.o $(B)/tests/unit/sshd_fixture.o | $(B)/linkproxy
+
+# a link with delay, limits and accidents, for tests and measurements
+$(B)/linkproxy: $(B)/tests/tools/linkproxy.o
+	$(Q)$(CC) $(LDFLAGS_ALL) -o $@ $^
+
 $(B)/tests/t_%: $(B)/tests/unit/t_%.o $(LIB)
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(LDFLAGS_ALL) -o $@ $(filter %.o,$^) $(filter %.a,$^) $(CHECK_LIBS) $(LIBS)
