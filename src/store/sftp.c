@@ -624,8 +624,8 @@ static void set_up(struct sftp_store *f, const struct store_config *c)
 	pthread_condattr_t attr;
 
 	f->base.ops = &sftp_ops;
-	f->base.caps = STORE_CREATE_ONLY | STORE_RANGE | STORE_LIST_STRONG | STORE_REMOVE | STORE_THREADSAFE |
-	               STORE_REMOTE;
+	f->base.caps =
+	        STORE_CREATE_ONLY | STORE_RANGE | STORE_LIST_STRONG | STORE_REMOVE | STORE_THREADSAFE | STORE_REMOTE;
 	pthread_mutex_init(&f->mutex, NULL);
 	pthread_condattr_init(&attr);
 	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);

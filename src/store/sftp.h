@@ -17,7 +17,7 @@ struct sftp_store {
 	struct store base;
 	struct ssh_config ssh; /* its strings are the owned ones below */
 	char *host, *user, *identity, *known_hosts;
-	char *dir; /* absolute, without a '/' at its end; "" is the root */
+	char *dir;             /* absolute, without a '/' at its end; "" is the root */
 	pthread_mutex_t mutex; /* of all that follows */
 	pthread_cond_t freed;
 	struct sftp_link *idle[SFTP_LINKS_MAX];

@@ -261,7 +261,8 @@ static enum err_code code_of_status(uint32_t status)
 int sftp_status_error(const struct sftp_reply *r, const char *what, const char *key, struct err *err)
 {
 	if (r->type != SFTP_STATUS || r->status == SFTP_OK)
-		return err_set(err, ERR_FORMAT, "cannot %s %s: the server answered with packet type %u", what, key, r->type);
+		return err_set(
+		        err, ERR_FORMAT, "cannot %s %s: the server answered with packet type %u", what, key, r->type);
 	return err_set(err, code_of_status(r->status), "cannot %s %s: the server says %s (%lu)", what, key,
 	        *r->said ? r->said : "no reason", (unsigned long)r->status);
 }

@@ -17,9 +17,9 @@
 
 /* Data that may be asked for or be unconfirmed on a link: full speed at 80 ms, as far as SSH's own window lets it. */
 #define SFTP_WINDOW ((size_t)8 << 20)
-#define SFTP_CALLS_MAX 128u   /* requests without answer */
-#define SFTP_FORGET_MAX 192u  /* of those, answers that nobody waits for */
-#define SFTP_DIR_HANDLES 8u   /* open directories, for making names in them durable */
+#define SFTP_CALLS_MAX 128u  /* requests without answer */
+#define SFTP_FORGET_MAX 192u /* of those, answers that nobody waits for */
+#define SFTP_DIR_HANDLES 8u  /* open directories, for making names in them durable */
 
 struct sftp_dir {
 	char *path; /* owned; NULL: free slot */

@@ -10,10 +10,10 @@
 #include "base/str.h"
 
 #define DIRS_AT_ONCE 16u
-#define READS_AHEAD 4u                       /* of one directory */
-#define NAMES_MAX ((uint64_t)16 << 20)       /* that one listing looks at, ours or not */
-#define REPLIES_MAX ((uint64_t)4 << 20)      /* that bring them */
-#define HELD_MAX ((uint64_t)1 << 30)         /* bytes of entries held at a time */
+#define READS_AHEAD 4u                  /* of one directory */
+#define NAMES_MAX ((uint64_t)16 << 20)  /* that one listing looks at, ours or not */
+#define REPLIES_MAX ((uint64_t)4 << 20) /* that bring them */
+#define HELD_MAX ((uint64_t)1 << 30)    /* bytes of entries held at a time */
 #define NAME_MAX_BYTES 255u
 
 struct entry {
@@ -223,8 +223,8 @@ static int sort_dir(struct dir *d, struct err *err)
 		qsort(d->entry, d->n, sizeof *d->entry, entry_cmp);
 	for (size_t i = 1; i < d->n; i++)
 		if (!strcmp(d->entry[i - 1].name, d->entry[i].name))
-			return err_set(err, ERR_FORMAT, "the server lists %.100s%.100s twice", d->path,
-			        d->entry[i].name);
+			return err_set(
+			        err, ERR_FORMAT, "the server lists %.100s%.100s twice", d->path, d->entry[i].name);
 	d->loaded = true;
 	return 0;
 }
@@ -242,8 +242,8 @@ static bool under_way(struct sftp_link *link, struct dir *dirs, size_t n)
 	return some;
 }
 
-static int read_dirs(struct listing *l, struct sftp_link *link, struct dir *dirs, size_t n, struct doubts *doubts,
-        struct err *err)
+static int read_dirs(
+        struct listing *l, struct sftp_link *link, struct dir *dirs, size_t n, struct doubts *doubts, struct err *err)
 {
 	char path[SFTP_PATH_MAX];
 	struct sftp_reply r;
@@ -291,7 +291,8 @@ static int load_dirs(struct listing *l, struct dir *dirs, size_t n, struct err *
 /* --- the tree, in the order of whole keys --- */
 
 /* The next directories of d from entry i on, to be read together. */
-static int load_below(struct listing *l, const struct dir *d, size_t i, struct dir *below, size_t *ret_n, struct err *err)
+static int load_below(
+        struct listing *l, const struct dir *d, size_t i, struct dir *below, size_t *ret_n, struct err *err)
 {
 	size_t n = 0;
 
@@ -311,7 +312,8 @@ static int load_below(struct listing *l, const struct dir *d, size_t i, struct d
 static int list_dir(struct listing *l, struct dir *d, struct err *err);
 
 /* The keys beneath entry i, a directory; it and those after it are read together. */
-static int list_below(struct listing *l, struct dir *d, size_t i, struct dir *below, size_t *at, size_t *n, struct err *err)
+static int list_below(
+        struct listing *l, struct dir *d, size_t i, struct dir *below, size_t *at, size_t *n, struct err *err)
 {
 	int rc = 0;
 

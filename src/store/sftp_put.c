@@ -290,8 +290,8 @@ static void queue_temp(struct put *p, struct sftp_call *c)
 
 	rng_hex(name + strlen(name), 16);
 	*c = (struct sftp_call){.id = sftp_id(p->l)};
-	sftp_put_open(&p->l->out, c->id, sftp_path(p->f, name, p->temp), SFTP_F_WRITE | SFTP_F_CREAT | SFTP_F_EXCL,
-	        0400);
+	sftp_put_open(
+	        &p->l->out, c->id, sftp_path(p->f, name, p->temp), SFTP_F_WRITE | SFTP_F_CREAT | SFTP_F_EXCL, 0400);
 }
 
 static int take_temp(struct put *p, const struct sftp_call *c, struct err *err)
