@@ -17,6 +17,7 @@
 #include "base/str.h"
 #include "store/store.h"
 #include "store_conformance.h"
+#include "store_rich.h"
 
 /* The filters trace and fault. The conformance suite runs through them in t_store. */
 
@@ -52,6 +53,31 @@ START_TEST(trace_tells_of_every_operation)
 }
 END_TEST
 
+START_TEST(trace_tells_of_what_not_every_place_has)
+{
+	CLEAN(buf_release) struct buf lines = BUF_INIT(4096), b = BUF_INIT(64);
+	struct store *rich;
+	struct store_lock lock;
+	unsigned char digest[32];
+	struct err err = ERR_INIT;
+	int64_t t;
+
+	must(store_rich_open("traced", &rich, &err), &err);
+	CLEAN(store_free_ptr) struct store *s = store_trace_new(rich, keep_line, &lines);
+
+	put_text(s, "a/1", "12345");
+	must(store_digest(s, "a/1", digest, &err), &err);
+	must(store_lock(s, "a/1", &lock, &err), &err);
+	must(store_extend(s, "a/1", lock.until_ns, &err), &err);
+	must(store_clock(s, &t, &err), &err);
+	ck_assert_int_eq(store_attack(s, STORE_SHORTEN_LOCK, "a/1", &err), -ERR_DENIED);
+	must(store_attack(s, STORE_OVERWRITE, "a/1", &err), &err);
+	must(store_get_older(s, "a/1", 1, &(struct store_sink){store_buf_write, &b}, &err), &err);
+	ck_assert_str_eq(buf_str(&lines), "put a/1 5 ok\ndigest a/1 0 ok\nlock a/1 0 ok\nextend a/1 0 ok\nclock * 0 ok\n"
+	                                  "attack a/1 0 DENIED\nattack a/1 0 ok\nolder a/1 5 ok\n");
+}
+END_TEST
+
 /* --- fault --- */
 
 /* A fault filter above the memory store "under", which new_mem("under") sees without faults. */
@@ -75,7 +101,7 @@ START_TEST(rules_that_do_not_parse_are_named)
 	        "put p/ fail NOPE", "put p/ fail OK", "get p/ truncate", "get p/ truncate x", "get p/ extend -1",
 	        "get p/ flip 1 2", "get p/ drop", "put p/ swap", "stat p/ flip", "any p/ drop", "any p/ flip",
 	        "list p/ stale after", "list p/ stale after -1", "list p/ stale times x", "put /p drop",
-	        "put p//q drop", "put ../ drop", "get p/ flip 99999999999999999999", "put p/ drop then", "PUT p/ drop"};
+	        "put p//q drop", "put ../ drop", "get p/ flip 99999999999999999999", "get p/ cut", "get p/ cut -1", "put p/ cut 1", "lock p/ flip", "put p/ failafter", "put p/ drop then", "PUT p/ drop"};
 	CLEAN(store_free_ptr) struct store *below = new_mem("under");
 	struct store *s;
 
@@ -113,6 +139,76 @@ START_TEST(fail_returns_the_error_of_the_rule)
 	ck_assert_int_eq(store_put_bytes(s, "all/1", "x", 1, &err), -ERR_CANCELLED);
 	ck_assert_int_eq(store_get(s, "all/1", &b, &err), -ERR_CANCELLED);
 	expect_list(under, "", NULL, "x/1 ");
+}
+END_TEST
+
+START_TEST(fail_and_flip_reach_what_not_every_place_has)
+{
+	CLEAN(buf_release) struct buf b = BUF_INIT(64);
+	struct store *rich, *s;
+	unsigned char good[32], bad[32];
+	struct store_lock lock;
+	struct err err = ERR_INIT;
+	int64_t t;
+
+	must(store_rich_open("under", &rich, &err), &err);
+	put_text(rich, "a/1", "0123456789");
+	must(store_digest(rich, "a/1", good, &err), &err);
+	must(store_attack(rich, STORE_OVERWRITE, "a/1", &err), &err);
+	must(store_fault_new(rich,
+	             RULES("digest a/ flip 0", "lock * fail DENIED", "later * fail IO", "clock * fail CLOCK",
+	                     "attack * fail CANCELLED", "older a/ truncate 4 times 1", "older * fail CORRUPT after 1"),
+	             &s, &err),
+	        &err);
+	put_text(s, "a/2", "0123456789");
+	must(store_digest(s, "a/2", bad, &err), &err);
+	ck_assert_int_eq(bad[0], good[0] ^ 1);
+	ck_assert_mem_eq(bad + 1, good + 1, 31);
+	ck_assert_int_eq(store_lock(s, "a/1", &lock, &err), -ERR_DENIED);
+	ck_assert_int_eq(store_extend(s, "a/1", 1, &err), -ERR_IO);
+	ck_assert_int_eq(store_clock(s, &t, &err), -ERR_CLOCK);
+	ck_assert_int_eq(store_attack(s, STORE_DELETE, "a/1", &err), -ERR_CANCELLED);
+	must(store_get_older(s, "a/1", 1, &(struct store_sink){store_buf_write, &b}, &err), &err);
+	ck_assert_str_eq(buf_str(&b), "0123");
+	ck_assert_int_eq(store_get_older(s, "a/1", 1, &(struct store_sink){store_buf_write, &b}, &err), -ERR_CORRUPT);
+	store_free(s);
+}
+END_TEST
+
+START_TEST(failafter_loses_the_answer_of_what_was_done)
+{
+	CLEAN(store_free_ptr)
+	struct store *s = new_fault(RULES("put a/ failafter UNREACHABLE", "remove a/ failafter BUSY", "get a/ failafter IO"));
+	CLEAN(store_free_ptr) struct store *under = new_mem("under");
+	CLEAN(buf_release) struct buf b = BUF_INIT(64);
+	struct err err = ERR_INIT;
+
+	ck_assert_int_eq(store_put_bytes(s, "a/1", "x", 1, &err), -ERR_UNREACHABLE);
+	ck_assert_int_eq(store_put_bytes(s, "a/1", "x", 1, &err), -ERR_EXISTS);
+	expect_text(under, "a/1", "x");
+	ck_assert_int_eq(store_get(s, "a/1", &b, &err), -ERR_IO);
+	ck_assert_int_eq(store_remove(s, "a/1", &err), -ERR_BUSY);
+	expect_missing(under, "a/1");
+}
+END_TEST
+
+START_TEST(cut_breaks_off_after_some_bytes_or_keys)
+{
+	CLEAN(store_free_ptr) struct store *s = new_fault(RULES("get * cut 4", "get * flip 1 times 1", "list * cut 2"));
+	CLEAN(buf_release) struct buf b = BUF_INIT(64);
+	struct store_sink sink = {store_buf_write, &b};
+	struct err err = ERR_INIT;
+	int n = 0;
+
+	put_text(s, "a/1", "0123456789");
+	put_text(s, "a/2", "0123");
+	put_text(s, "a/3", "");
+	ck_assert_int_eq(store_get_sink(s, "a/1", (struct store_range){0, 0}, &sink, &err), -ERR_UNREACHABLE);
+	ck_assert_int_eq(store_get_sink(s, "a/1", (struct store_range){5, 0}, &sink, &err), -ERR_UNREACHABLE);
+	ck_assert_int_eq(store_get_sink(s, "a/2", (struct store_range){2, 1}, &sink, &err), -ERR_UNREACHABLE);
+	ck_assert_str_eq(buf_str(&b), "002356782");
+	ck_assert_int_eq(store_list(s, "", NULL, count_key, &n, &err), -ERR_UNREACHABLE);
+	ck_assert_int_eq(n, 2);
 }
 END_TEST
 
@@ -264,8 +360,12 @@ static Suite *suite(void)
 	suite_add_tcase(s, tc);
 	tcase_set_timeout(tc, 120);
 	tcase_add_test(tc, trace_tells_of_every_operation);
+	tcase_add_test(tc, trace_tells_of_what_not_every_place_has);
 	tcase_add_test(tc, rules_that_do_not_parse_are_named);
 	tcase_add_test(tc, fail_returns_the_error_of_the_rule);
+	tcase_add_test(tc, fail_and_flip_reach_what_not_every_place_has);
+	tcase_add_test(tc, failafter_loses_the_answer_of_what_was_done);
+	tcase_add_test(tc, cut_breaks_off_after_some_bytes_or_keys);
 	tcase_add_test(tc, after_and_times_choose_the_operations);
 	tcase_add_loop_test(tc, bytes_read_are_changed_as_the_rule_says, 0, 11);
 	tcase_add_test(tc, offsets_of_a_rule_are_those_of_the_object);

@@ -62,7 +62,7 @@ START_TEST(a_site_that_fails_does_not_stop_the_others)
 	CLEAN(store_keys_release) struct store_keys good = {0}, bad = {0};
 	struct err err = ERR_INIT;
 	struct store_piece piece = {"x", 1};
-	char key[16];
+	char key[32];
 	atomic_int done = 0;
 
 	for (int i = 0; i < 50; i++) {
@@ -256,7 +256,7 @@ START_TEST(a_distant_site_takes_four_packs_at_once)
 	struct gate *g = gate_new("p/");
 	struct store *site = &g->f.base;
 	struct store_multi *m = store_multi_new(&site, 1, NULL);
-	char key[16];
+	char key[32];
 
 	for (int i = 0; i < 7; i++)
 		queue_put(m, (snprintf(key, sizeof key, "p/%d", i), key), NULL);
@@ -273,7 +273,7 @@ START_TEST(a_site_that_is_near_or_not_threadsafe_takes_one_put_at_a_time)
 {
 	struct gate *g = gate_new(NULL);
 	struct store *site = &g->f.base;
-	char key[16];
+	char key[32];
 
 	site->caps &= ~(uint32_t)(_i ? STORE_REMOTE : STORE_THREADSAFE);
 	struct store_multi *m = store_multi_new(&site, 1, NULL);
@@ -317,7 +317,7 @@ START_TEST(a_site_that_refuses_gets_fewer_puts_at_once_and_more_again)
 	struct gate *g = gate_new(NULL);
 	struct store *site = &g->f.base;
 	struct store_multi *m = store_multi_new(&site, 1, NULL);
-	char key[16];
+	char key[32];
 
 	g->refusing = 1;
 	for (int i = 0; i < 2; i++) {
@@ -378,7 +378,7 @@ START_TEST(a_site_that_is_away_does_not_hold_the_others_for_longer_than_patience
 	CLEAN(store_keys_release) struct store_keys good = {0}, away = {0};
 	struct err err = ERR_INIT;
 	atomic_int done = 0;
-	char key[16];
+	char key[32];
 
 	for (int i = 0; i < 40; i++) /* more than fit into its queue */
 		queue_put(m, (snprintf(key, sizeof key, "p/%02d", i), key), &done);
@@ -414,7 +414,7 @@ START_TEST(a_slow_site_holds_the_others_and_loses_nothing)
 	struct store *sites[2] = {new_mem("good"), &g->f.base};
 	struct store_multi *m = store_multi_new(sites, 2, &(struct store_multi_opts){.patience_ms = 1});
 	pthread_t thread;
-	char key[16];
+	char key[32];
 
 	ck_assert_int_eq(pthread_create(&thread, NULL, release_gate, g), 0);
 	for (int i = 0; i < 30; i++)
@@ -436,7 +436,7 @@ START_TEST(a_site_that_finishes_nothing_for_too_long_is_given_up)
 	struct store *sites[2] = {new_mem("good"), &g->f.base};
 	struct store_multi *m = store_multi_new(sites, 2, &(struct store_multi_opts){.stall_ms = 1});
 	atomic_int done = 0;
-	char key[16];
+	char key[32];
 
 	for (int i = 0; i < 30; i++) /* the last would wait for ever */
 		queue_put(m, (snprintf(key, sizeof key, "p/%02d", i), key), &done);
