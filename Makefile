@@ -140,6 +140,13 @@ $(B)/bench/index: $(B)/tests/bench/index.o $(LIB)
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(LDFLAGS_ALL) -o $@ $^ $(LIBS)
 
+bench-links: $(B)/bench/store $(B)/linkproxy ## distant sites at 0, 10 and 80 ms, beside rclone and restic
+	$(Q)tests/tools/install-packages.sh $(BENCH_DEPS)
+	$(Q)B=$(B) tests/bench/links.sh 0 10 80
+$(B)/bench/store: $(B)/tests/bench/store.o $(LIB)
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(LDFLAGS_ALL) -o $@ $^ $(LIBS)
+
 # --- documents ---
 docs: $(B)/holdfast ## write manual pages and completion scripts below build/
 	$(Q)mkdir -p $(B)/man $(B)/completion
@@ -168,5 +175,5 @@ clean: ## remove what was built
 -include $(wildcard $(B)/src/*/*.d $(B)/agents/*.d $(B)/tests/*/*.d)
 
 FORCE:
-.PHONY: all deps check-deps demo check check-all build-tests build-threaded unit integration lint fuzz build-fuzzers bench bench-growth docs docs-check install help clean FORCE
+.PHONY: all deps check-deps demo check check-all build-tests build-threaded unit integration lint fuzz build-fuzzers bench bench-growth bench-links docs docs-check install help clean FORCE
 .SECONDARY:
