@@ -8,7 +8,9 @@ int cmd_backup(struct cli *c, struct err *err)
 	CLEAN(run_release) struct run r = {0};
 	CLEAN(json_release) json_t *result = NULL;
 	CLEAN(free_ptr) const char **sources = args_list(c->args, "source");
-	struct job_backup_opts opts = {.sources = sources, .full_read = args_flag(c->args, "full-read")};
+	struct job_backup_opts opts = {.sources = sources,
+	        .full_read = args_flag(c->args, "full-read"),
+	        .no_replicate = args_flag(c->args, "no-replicate")};
 
 	if (run_open(&r, c, c->args->operand[0], err))
 		return cli_fail(err);

@@ -27,19 +27,36 @@ static void overdue_text(char *out, size_t n, const json_t *overdue)
 	}
 }
 
+/* "two (3 behind, 2 d; weak)" */
+static void one_site_text(char *out, size_t n, const json_t *site)
+{
+	const json_t *behind = json_object_get(site, "behind");
+	const char *name = render_str(site, "name");
+	char how[128] = "", age[RENDER_TEXT];
+	int len = 0;
+
+	if (json_integer_value(behind) > 0 && render_ms(age, site, "behind_ms"))
+		len = snprintf(how, sizeof how, "%lld behind, %s", (long long)json_integer_value(behind), age);
+	else if (json_integer_value(behind) > 0)
+		len = snprintf(how, sizeof how, "%lld behind", (long long)json_integer_value(behind));
+	if (json_is_false(json_object_get(site, "reachable")))
+		len += snprintf(how + len, sizeof how - (size_t)len, "%sunreachable", len ? "; " : "");
+	if (render_true(site, "weak"))
+		len += snprintf(how + len, sizeof how - (size_t)len, "%sweak", len ? "; " : "");
+	snprintf(out, n, len ? "%s (%s)" : "%s", name ? name : "?", how);
+}
+
 static void site_text(char *out, size_t n, const json_t *sites)
 {
+	char one[256];
 	size_t i, len = 0;
 	json_t *v;
 
 	out[0] = 0;
 	json_array_foreach (sites, i, v) {
-		const char *name = json_is_string(v) ? json_string_value(v) : render_str(v, "name");
-		const json_t *behind = json_object_get(v, "behind");
-		bool late = json_is_true(behind) || json_integer_value(behind) > 0;
+		one_site_text(one, sizeof one, v);
 		if (len + 2 < n)
-			len += (size_t)snprintf(
-			        out + len, n - len, "%s%s%s", i ? " " : "", name ? name : "?", late ? " (behind)" : "");
+			len += (size_t)snprintf(out + len, n - len, "%s%s", i ? " " : "", one);
 	}
 }
 

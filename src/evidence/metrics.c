@@ -25,6 +25,7 @@ struct names {
 struct state { /* of one kind of run of one plan */
 	char *plan, *kind;
 	json_t *last, *success;
+	const char *name; /* of the first that was read, while the names are there */
 	bool complete; /* what was read names every site that a run of this kind would */
 	json_t *source_success; /* source name: time in ms of its last success */
 	json_t *site_probe;     /* site name: its newest probe */
@@ -173,6 +174,14 @@ static bool sources_complete(const struct state *st)
 	return true;
 }
 
+static void take_later(json_t **to, json_t *r)
+{
+	if (*to && time_of(r) <= time_of(*to))
+		return;
+	json_decref(*to);
+	*to = json_incref(r);
+}
+
 /* Newest first; a kind is read no further than its last success. An unreadable file must not hide all the others. */
 static void read_plan(const char *dir, const char *plan, const struct names *files, struct states *all)
 {
@@ -182,7 +191,10 @@ static void read_plan(const char *dir, const char *plan, const struct names *fil
 		CLEAN(free_ptr) char *path = NULL;
 		CLEAN(json_release) json_t *r = NULL;
 
-		if (st->last && st->success && st->complete && sources_complete(st))
+		/* names tell the second: of those of one second the end decides */
+		bool tie = st->name && !memcmp(name, st->name, UTC_LEN);
+
+		if (st->last && st->success && st->complete && sources_complete(st) && !tie)
 			continue;
 		budget--;
 		path = fs_join(dir, name);
@@ -192,9 +204,10 @@ static void read_plan(const char *dir, const char *plan, const struct names *fil
 		note_probes(st, r);
 		st->complete |= probes_complete(st, r);
 		if (!st->last)
-			st->last = json_incref(r);
-		if (!st->success && is_done(r))
-			st->success = json_incref(r);
+			st->name = name;
+		take_later(&st->last, r);
+		if (is_done(r))
+			take_later(&st->success, r);
 	}
 }
 
@@ -408,6 +421,19 @@ static void site_behind(struct out *o, const struct state *s)
 	}
 }
 
+static void site_behind_age(struct out *o, const struct state *s)
+{
+	json_t *site;
+	size_t i;
+
+	json_array_foreach (at(s->last, "sites", NULL), i, site) {
+		const char *name = json_string_value(at(site, "name", NULL));
+
+		if (name && json_is_integer(at(site, "behind_ms", NULL)))
+			sample(o, json_integer_value(at(site, "behind_ms", NULL)), LABELS("plan", s->plan, "site", name));
+	}
+}
+
 static void site_class(struct out *o, const struct state *s)
 {
 	const char *site;
@@ -501,6 +527,7 @@ static const struct {
                 backup_age},
         {"holdfast_check_passed", "Whether a check of the newest run passed.", check_passed},
         {"holdfast_site_behind", "Snapshots that a site lacks, by the newest run that looked.", site_behind},
+        {"holdfast_site_behind_seconds", "Age of the newest snapshot of a site against the newest anywhere.", site_behind_age},
         {"holdfast_site_class", "What the newest probe found a site to be: locked, append-only, mutable or timed.", site_class},
         {"holdfast_site_immutable", "Whether a site keeps objects unchanged as long as the plan promises, by the newest probe.",
                 site_immutable},

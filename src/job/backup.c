@@ -6,8 +6,8 @@
 #include "base/log.h"
 #include "base/rng.h"
 #include "base/str.h"
-#include "job/common.h"
 #include "job/remote_source.h"
+#include "job/replicate.h"
 
 #define TOLD_MAX 1000 /* skipped items in a result */
 struct backed_up {
@@ -134,7 +134,6 @@ struct totals {
 	struct evidence_subject *subject;
 	char (*name)[SOURCE_MAX + 16];
 	size_t n_subjects;
-	size_t behind[64];
 };
 
 /* Where every copy stands after one source: status, sites, subjects. */
@@ -151,8 +150,6 @@ static void account(struct backed_up *s, int rc, const struct err *err, struct t
 	}
 	if (noted(&s->r.facts))
 		t->status = err_status_worse(t->status, 3);
-	for (size_t i = 0; i < s->sites->n && i < ARRAY_LEN(t->behind); i++)
-		t->behind[i] += s->sites->site[i].state != SITE_COMMITTED;
 	if (!s->r.is_committed)
 		return;
 	struct evidence_subject *sub = &t->subject[t->n_subjects];
@@ -176,7 +173,7 @@ static bool wanted(const struct job_backup_opts *o, const char *name)
 	return !o->sources;
 }
 
-static int run_sources(const struct job *j, const struct job_backup_opts *o, struct sites *sites, const struct cfg *cfg, struct result *r, struct totals *t, struct err *first)
+static int run_sources(const struct job *j, const struct job_backup_opts *o, struct sites *sites, const struct cfg *cfg, struct backlog *backlog, struct result *r, struct totals *t, struct err *first)
 {
 	CLEAN(secret_release) struct secret log_seed = {0};
 	char run_id[33];
@@ -184,18 +181,40 @@ static int run_sources(const struct job *j, const struct job_backup_opts *o, str
 	int rc = log_seed_load(j, &log_seed, first);
 	if (rc)
 		return rc;
+	struct catching_up c = {.j = j, .sites = sites, .cfg = cfg, .log_seed = &log_seed, .run = run_id, .backlog = backlog};
 	for (size_t i = 0; i < j->plan->n_sources; i++) {
 		struct err err = ERR_INIT;
 		if (!wanted(o, j->plan->sources[i].name))
 			continue;
 		struct backed_up s = {.j = j, .ps = &j->plan->sources[i], .cfg = cfg, .sites = sites, .run_id = run_id, .full_read = o->full_read, .result = r};
 		rc = job_cancelled(j) ? err_set(&err, ERR_CANCELLED, "cancelled before source '%s'", s.ps->name) : one_source(&s, &err);
-		if (s.r.is_committed)
+		if (s.r.is_committed) {
 			put_receipt(&s, &log_seed);
+			s.r.committed.committed = catch_up_committed(&c, s.ps->name, s.r.committed.seq, s.r.facts.start, !o->no_replicate);
+		}
 		result_add(r, RESULT_SOURCES, source_json(&s, rc, &err));
 		account(&s, rc, &err, t, first);
 	}
+	if (c.sum.snapshots)
+		result_extra(r, "replicated", json_pack("{s:I, s:I, s:I}", "snapshots", (json_int_t)c.sum.snapshots, "packs", (json_int_t)c.sum.packs, "bytes", (json_int_t)c.sum.bytes));
 	return 0;
+}
+
+/* How each site stands after the run: for the result, and in short for the record. */
+static json_t *tell_sites(const struct sites *sites, const struct backlog *backlog, struct result *r)
+{
+	json_t *all = json_array();
+	for (size_t i = 0; i < sites->n; i++) {
+		const struct session_site *s = &sites->site[i];
+		json_t *o = backlog_json(backlog, s->name);
+		json_object_set_new(o, "name", json_string(s->name));
+		json_object_set_new(o, "outcome", json_string(s->store ? site_state_name(s->state) : "unreachable"));
+		json_array_append_new(all, json_copy(o));
+		if (s->err.msg[0])
+			json_object_set_new(o, "error", json_string(s->err.msg));
+		result_add(r, RESULT_SITES, o);
+	}
+	return json_pack("{s:o}", "sites", all);
 }
 
 static int check_names(const struct job *j, const struct job_backup_opts *o, struct err *err)
@@ -212,6 +231,7 @@ int job_backup(const struct job *j, const struct job_backup_opts *o, json_t **re
 	struct sites sites = {0};
 	CLEAN(cfg_release) struct cfg cfg = {0};
 	struct totals t = {.subject = xcalloc(j->plan->n_sources + 1, sizeof *t.subject), .name = xcalloc(j->plan->n_sources + 1, sizeof *t.name)};
+	CLEAN(backlog_close) struct backlog *backlog = backlog_open(j);
 	struct result *r = job_result(j, "backup", NULL);
 	int rc = job_refuse(j, NEEDS_SITES | NEEDS_SOURCES, err);
 	if (!rc)
@@ -221,17 +241,17 @@ int job_backup(const struct job *j, const struct job_backup_opts *o, json_t **re
 	if (!rc)
 		rc = sites_cfg_pinned(j, &sites, &cfg, err);
 	if (!rc)
-		rc = run_sources(j, o, &sites, &cfg, r, &t, err);
+		rc = run_sources(j, o, &sites, &cfg, backlog, r, &t, err);
 	int status = rc ? err_exit_status(err->code) : t.status;
-	for (size_t i = 0; i < sites.n; i++)
-		result_add(r, RESULT_SITES,
-			json_pack("{s:s, s:s, s:I, s:s*}", "name", sites.site[i].name, "outcome", sites.site[i].store ? site_state_name(sites.site[i].state) : "unreachable", "behind",
-				(json_int_t)(i < ARRAY_LEN(t.behind) ? t.behind[i] : 0), "error", sites.site[i].err.msg[0] ? sites.site[i].err.msg : NULL));
+	json_t *body = tell_sites(&sites, backlog, r);
+	if (!rc)
+		sites_judge(j, r);
 	result_bytes(r, (int64_t)t.bytes, (int64_t)t.added);
 	if (rc != -ERR_USAGE && rc != -ERR_UNSUPPORTED) {
-		struct job_end e = {.result = r, .outcome = status == 0 || status == 3 || status == 8 ? "done" : "failed", .status = status, .err = err, .sites = &sites, .subjects = t.subject, .n_subjects = t.n_subjects};
+		struct job_end e = {.result = r, .outcome = status == 0 || status == 3 || status == 8 ? "done" : "failed", .status = status, .err = err, .sites = &sites, .subjects = t.subject, .n_subjects = t.n_subjects, .body = TAKE(body)};
 		status = job_finish(j, &e, result, err);
 	}
+	json_decref(body);
 	result_free(r);
 	sites_close(&sites);
 	free(t.subject);

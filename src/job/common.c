@@ -9,6 +9,8 @@
 #include "base/log.h"
 #include "base/str.h"
 
+#define UTC_LEN 16 /* 20260331T101112Z */
+
 int job_source(const struct job *j, const char *name, const struct plan_source **ret, struct err *err)
 {
 	const struct plan *p = j->plan;
@@ -44,19 +46,31 @@ static json_t *good_result(const char *path, bool (*accept)(const json_t *result
 	return NULL;
 }
 
-/* Names begin with the time, so the last of them in order is the newest. */
+static bool ended_later(const json_t *a, const json_t *b)
+{
+	const char *ta = json_string_value(json_object_get(a, "finished")), *tb = json_string_value(json_object_get(b, "finished"));
+	return ta && tb && strcmp(ta, tb) > 0;
+}
+
+/* Names begin with the time, so the last of them in order is the newest; of those of one second the end decides. */
 json_t *job_newest_result(const struct job *j, const char *kind, bool (*accept)(const json_t *result))
 {
 	CLEAN(free_ptr) char *dir = fs_join(j->root->results, j->plan->name);
-	char mark[64];
+	char mark[64], second[UTC_LEN + 1] = "";
 	struct dirent **names = NULL;
 	json_t *best = NULL;
 	int n = scandir(dir, &names, NULL, alphasort);
 	snprintf(mark, sizeof mark, "-%s-", kind);
 	while (n-- > 0) {
 		CLEAN(free_ptr) char *path = fs_join(dir, names[n]->d_name);
-		if (!best && strstr(names[n]->d_name, mark))
-			best = good_result(path, accept);
+		bool look = strstr(names[n]->d_name, mark) && (!best || str_starts(names[n]->d_name, second));
+		json_t *o = look ? good_result(path, accept) : NULL;
+		if (o && (!best || ended_later(o, best))) {
+			json_decref(best);
+			best = json_incref(o);
+			snprintf(second, sizeof second, "%.*s", UTC_LEN, names[n]->d_name);
+		}
+		json_decref(o);
 		free(names[n]);
 	}
 	free(names);

@@ -382,6 +382,26 @@ static json_t *init_report(struct init *in)
 		"keep_offline", in->keep);
 }
 
+/* Once, so that the first verdicts are on what was found; what is weak is told and stops nothing. */
+static void probe_sites(const struct job *j)
+{
+	json_t *result = NULL;
+	struct err why = ERR_INIT;
+	bool fresh = true;
+	for (size_t i = 0; i < j->plan->n_sites; i++)
+		fresh &= site_probe_is_fresh(j, j->plan->sites[i].name);
+	if (fresh)
+		return;
+	job_site_probe(j, NULL, &result, &why);
+	size_t i;
+	json_t *f;
+	json_array_foreach (json_object_get(result, "findings"), i, f)
+		log_msg(LOG_WARN, "%s", json_string_value(json_object_get(f, "title")));
+	if (why.code)
+		log_msg(LOG_WARN, "probe: %s", why.msg);
+	json_decref(result);
+}
+
 int job_init(const struct job *j, json_t **result, struct err *err)
 {
 	struct init in = {.j = j, .made = json_array(), .keep = json_array()};
@@ -391,6 +411,8 @@ int job_init(const struct job *j, json_t **result, struct err *err)
 	if (!rc)
 		*result = init_report(&in);
 	sites_close(&in.sites);
+	if (!rc)
+		probe_sites(j);
 	secret_release(&in.root_seed);
 	secret_release(&in.log_seed);
 	opening_key_release(&in.opening);

@@ -63,6 +63,7 @@ int job_init(const struct job *j, json_t **result, struct err *err);
 struct job_backup_opts {
 	const char *const *sources; /* NULL-terminated names, NULL: all of the plan */
 	bool full_read;             /* ignore the files cache */
+	bool no_replicate;          /* leave sites that are behind as they are */
 };
 int job_backup(const struct job *j, const struct job_backup_opts *o, json_t **result, struct err *err);
 
@@ -83,7 +84,8 @@ int job_ls(const struct job *j, const struct job_select *sel, const char *const 
 int job_diff(const struct job *j, const struct job_select *sel, const char *other, json_t **result, struct err *err);
 
 struct job_restore_opts {
-	const char *to;           /* target directory: made, or empty unless overwrite */
+	const char *host;         /* "local", ssh://... of a recovery agent; NULL: where the plan recovers to */
+	const char *to;           /* target directory: made, or empty unless overwrite; on another host a name below its own directory */
 	const char *const *paths; /* NULL-terminated, NULL: whole */
 	bool full_metadata;       /* --metadata full */
 	bool overwrite;           /* into a directory that is not empty; existing names are replaced */

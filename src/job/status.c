@@ -5,7 +5,7 @@
 #include "base/fs.h"
 #include "base/log.h"
 #include "base/str.h"
-#include "job/common.h"
+#include "job/backlog.h"
 
 /* Planted faults alone prove no recovery. */
 static bool is_recovery(const json_t *result)
@@ -20,28 +20,6 @@ static int64_t last_good(const struct job *j, const char *kind)
 	const char *end = json_string_value(json_object_get(o, "finished"));
 	int64_t t = 0;
 	return end && clock_parse(end, &t) ? t : 0;
-}
-
-/* Newest committed snapshot of a source at a site, 0: none. */
-static int newest_at(const struct session_site *s, const struct cfg *cfg, const char *source, const struct secret *idx, uint64_t *ret_seq, size_t *ret_n, int64_t *ret_time, struct err *err)
-{
-	CLEAN(attempts_release) struct attempts all = {0};
-	size_t bad;
-	int rc = attempts_load(s->store, cfg, source, &all, &bad, err);
-	*ret_seq = 0;
-	*ret_n = 0;
-	for (size_t i = 0; i < all.n; i++) {
-		struct attempt_info *a = &all.a[i];
-		if (!a->committed || a->expired)
-			continue;
-		++*ret_n;
-		if (a->snap.seq < *ret_seq)
-			continue;
-		*ret_seq = a->snap.seq;
-		if (idx->p && !snapshot_open_facts(&a->snap, cfg->repo, idx, NULL))
-			*ret_time = a->snap.facts.start;
-	}
-	return rc;
 }
 
 static void overdue_if(json_t *list, bool c, const char *what)
@@ -87,45 +65,55 @@ static bool drill_overdue(const struct job *j, int64_t now, int64_t last)
 	return late;
 }
 
-static bool source_row(const struct job *j, const struct plan_source *ps, const struct sites *sites, const struct cfg *cfg, const struct overview *ov)
+/* What is known of one site: how far it is behind, and whether it is what the plan says. */
+static json_t *site_row(const struct job *j, const struct backlog *b, const struct session_site *site, const char *source, bool *ret_weak)
+{
+	struct backlog_row r = backlog_get(b, site->name, source);
+	int64_t age = backlog_age_ms(b, site->name, source), when = 0;
+	CLEAN(json_release) json_t *probe = site_last_probe(j, site->name, &when);
+	bool weak = probe && site_weaknesses(plan_site(j->plan, site->name), probe) > 0;
+	*ret_weak |= weak;
+	json_t *o = json_pack("{s:s, s:o, s:o, s:I, s:o, s:b, s:o}", "name", site->name, "behind", r.behind < 0 ? json_null() : json_integer(r.behind), "behind_ms",
+		age < 0 ? json_null() : json_integer(age), "newest_seq", (json_int_t)r.newest_seq, "newest", json_time(r.newest_ns), "reachable", site->store != NULL, "asked", json_time(r.asked_ns));
+	json_object_set_new(o, "class", probe ? json_incref(json_object_get(probe, "class")) : json_null());
+	json_object_set_new(o, "probed", json_time(when));
+	json_object_set_new(o, "weak", json_boolean(weak));
+	return o;
+}
+
+static bool source_row(const struct job *j, const struct plan_source *ps, const struct sites *sites, struct backlog *b, const struct overview *ov)
 {
 	CLEAN(json_release) json_t *o = json_pack("{s:s, s:s, s:{s:I, s:I}}", "plan", j->plan->name, "source", ps->name, "target", "rto_ms", (json_int_t)j->plan->targets->rto_ms, "rpo_ms",
 		(json_int_t)j->plan->targets->rpo_ms);
 	json_t *overdue = json_array(), *list = json_array();
-	struct source_keys keys = {0};
-	struct secret none = {0};
-	uint64_t seq[64] = {0}, top = 0;
-	size_t n[64] = {0}, most = 0, copies = 0;
+	uint64_t top = 0;
 	int64_t newest = 0;
-	bool have_keys = !host_keys_load(j, ps->name, &keys, NULL);
-	for (size_t i = 0; i < sites->n && i < ARRAY_LEN(seq); i++) {
-		struct err why = ERR_INIT;
-		int64_t t = 0;
-		if (sites->site[i].store && newest_at(&sites->site[i], cfg, ps->name, have_keys ? &keys.s.idx_key : &none, &seq[i], &n[i], &t, &why))
-			log_msg(LOG_WARN, "%s", why.msg);
-		newest = MAX(newest, t);
-		top = MAX(top, seq[i]);
-		most = MAX(most, n[i]);
+	size_t copies = 0;
+	bool weak = false;
+	for (size_t i = 0; i < sites->n; i++) {
+		struct backlog_row r = backlog_get(b, sites->site[i].name, ps->name);
+		newest = MAX(newest, sites->site[i].store ? r.newest_ns : 0);
+		top = MAX(top, sites->site[i].store ? r.newest_seq : 0);
 	}
-	for (size_t i = 0; i < sites->n && i < ARRAY_LEN(seq); i++) {
-		copies += top && seq[i] == top;
-		json_array_append_new(list, json_pack("{s:s, s:I, s:I, s:b}", "name", sites->site[i].name, "behind", (json_int_t)(most - n[i]), "newest_seq", (json_int_t)seq[i], "reachable", sites->site[i].store != NULL));
+	for (size_t i = 0; i < sites->n; i++) {
+		copies += top && sites->site[i].store && backlog_get(b, sites->site[i].name, ps->name).newest_seq == top;
+		json_array_append_new(list, site_row(j, b, &sites->site[i], ps->name, &weak));
 	}
 	overdue_if(overdue, !top, "backup");
 	overdue_if(overdue, top && newest && ov->now - newest > allowed_age_ms(j) * 1000000, "backup");
 	overdue_if(overdue, top && (int64_t)copies < j->plan->copies->min, "copies");
+	overdue_if(overdue, weak, "weak site");
 	overdue_if(overdue, ov->drill_overdue, "drill");
 	json_object_set_new(o, "last_backup", json_time(newest));
 	json_object_set_new(o, "last_drill", json_time(ov->last_drill));
 	json_object_set_new(o, "last_verify", json_time(ov->last_verify));
 	json_object_set_new(o, "copies", json_integer((json_int_t)copies));
-	json_object_set_new(o, "snapshots", json_integer((json_int_t)most));
+	json_object_set_new(o, "snapshots", json_integer((json_int_t)backlog_snapshots(b, ps->name)));
 	json_object_set_new(o, "sites", list);
 	bool ok = !json_array_size(overdue);
 	json_object_set_new(o, "overdue", overdue);
 	if (j->item)
 		j->item(j->arg, o);
-	source_keys_release(&keys);
 	return ok;
 }
 
@@ -133,6 +121,7 @@ int job_status(const struct job *j, json_t **result, struct err *err)
 {
 	struct sites sites = {0};
 	CLEAN(cfg_release) struct cfg cfg = {0};
+	CLEAN(backlog_close) struct backlog *b = backlog_open(j);
 	struct overview ov = {.now = clock_wall_ns(), .last_drill = last_good(j, "drill"), .last_verify = last_good(j, "verify")};
 	bool ok = true;
 	ov.drill_overdue = drill_overdue(j, ov.now, ov.last_drill);
@@ -141,8 +130,11 @@ int job_status(const struct job *j, json_t **result, struct err *err)
 		rc = sites_open(j, NULL, false, &sites, err);
 	if (!rc)
 		rc = sites_cfg_pinned(j, &sites, &cfg, err);
-	for (size_t i = 0; !rc && i < j->plan->n_sources; i++)
-		ok &= source_row(j, &j->plan->sources[i], &sites, &cfg, &ov);
+	for (size_t i = 0; !rc && i < j->plan->n_sources; i++) {
+		struct err why = ERR_INIT; /* told when it was met */
+		ok &= !backlog_survey(b, &sites, &cfg, j->plan->sources[i].name, &why);
+		ok &= source_row(j, &j->plan->sources[i], &sites, b, &ov);
+	}
 	for (size_t i = 0; !rc && i < sites.n; i++)
 		ok &= sites.site[i].store != NULL;
 	sites_close(&sites);
