@@ -70,7 +70,8 @@ demo: deps ## make a certification authority, back it up, drill its recovery, sh
 
 # --- tests ---
 $(addprefix $(B)/tests/,t_store t_store_filters t_store_retry t_store_multi): $(B)/tests/unit/store_conformance.o $(B)/tests/unit/store_rich.o
-$(addprefix $(B)/tests/,t_wire t_vault): $(B)/tests/unit/store_conformance.o $(B)/tests/unit/wire_fixture.o
+$(addprefix $(B)/tests/,t_wire t_vault): $(B)/tests/unit/store_conformance.o $(B)/tests/unit/store_rich.o $(B)/tests/unit/wire_fixture.o
+$(B)/tests/t_store_s3: $(B)/tests/unit/store_conformance.o $(B)/tests/unit/s3_fixture.o
 $(addprefix $(B)/tests/,t_restore t_restore_hostile t_manifest t_reader t_check t_session t_replicate t_scan_repo): $(B)/tests/unit/repo_fixture.o
 
 $(addprefix $(B)/tests/,t_ssh t_store_sftp t_sftp_cut t_sftp_hostile): $(B)/tests/unit/store_conformance.o $(B)/tests/unit/sshd_fixture.o | $(B)/linkproxy

@@ -51,7 +51,7 @@ static int read_some(struct wire *w, void *p, size_t n, int64_t deadline_ns, siz
 		}
 		struct pollfd fds[] = {{.fd = w->in, .events = POLLIN}, {.fd = w->wake[0], .events = POLLIN}};
 
-		(void)poll(fds, 2, POLL_MS);
+		(void)poll(fds, 2, (int)MIN(POLL_MS, w->idle_ms / 6 + 1));
 		if (wire_dead(w, NULL))
 			return wire_why(w, err);
 		if (wire_cancelled(w))

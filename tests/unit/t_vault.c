@@ -10,6 +10,7 @@
 #include "base/str.h"
 #include "crypto/crypto.h"
 #include "store_conformance.h"
+#include "store_rich.h"
 #include "wire/access.h"
 #include "wire_fixture.h"
 
@@ -59,11 +60,23 @@ static int over_relay(const char *place, struct store **ret, struct err *err)
 	return rc;
 }
 
+/* Versions, locks and a clock, as far as the place behind has them. */
+static int over_rich(const char *place, struct store **ret, struct err *err)
+{
+	struct store *below;
+	int rc = store_rich_open(place, &below, err);
+
+	if (!rc)
+		*ret = served_store(below, NULL);
+	return rc;
+}
+
 static const struct conformance_driver drivers[] = {
         {"wire over file", over_file, false},
         {"wire over mem", over_mem, false},
         {"wire over a store for one thread", over_single, false},
         {"wire over wire over file", over_relay, false},
+        {"wire over a store with versions and locks", over_rich, false},
 };
 
 /* --- what the connection adds --- */

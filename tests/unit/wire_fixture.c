@@ -3,10 +3,14 @@
 #include <check.h>
 #include <fcntl.h>
 #include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
 #include <string.h>
 #include <unistd.h>
+#include "base/fs.h"
 #include "base/mem.h"
 #include "store_conformance.h"
+#include "wire/frame.h"
 
 void pair_init(struct pair *p)
 {
@@ -106,6 +110,18 @@ static int do_digest(struct store *s, const char *key, unsigned char ret[32], st
 {
 	return remote(s)->ops->digest(remote(s), key, ret, err);
 }
+static int do_older(struct store *s, const char *key, unsigned n, struct store_sink *sink, struct err *err)
+{
+	return remote(s)->ops->get_older(remote(s), key, n, sink, err);
+}
+static int do_lock(struct store *s, const char *key, struct store_lock *ret, struct err *err)
+{
+	return remote(s)->ops->lock(remote(s), key, ret, err);
+}
+static int do_extend(struct store *s, const char *key, int64_t until_ns, struct err *err)
+{
+	return remote(s)->ops->extend(remote(s), key, until_ns, err);
+}
 static int do_clock(struct store *s, int64_t *ret, struct err *err)
 {
 	return remote(s)->ops->clock(remote(s), ret, err);
@@ -134,7 +150,10 @@ static const struct store_ops served_ops = {
         .remove = do_remove,
         .sync = do_sync,
         .free = do_free,
+        .get_older = do_older,
         .digest = do_digest,
+        .lock = do_lock,
+        .extend = do_extend,
         .clock = do_clock,
         .attack = do_attack,
 };
@@ -155,4 +174,93 @@ struct store *served_store(struct store *below, const struct wire_served *how)
 	a->base.caps = a->remote->caps;
 	a->base.name = xstrdup(below->name);
 	return &a->base;
+}
+
+/* --- by hand --- */
+
+/* The real end greets in a thread, because our greeting comes by hand. */
+static void raw_greet(struct raw *r, bool client)
+{
+	static const struct wire_opts opts = {.name = "the other end", .idle_ms = 20000};
+	struct greeting g = {client ? r->p.there_in : r->p.here_in, client ? r->p.there_out : r->p.here_out, &opts, NULL,
+	        ERR_INIT, 0};
+	static struct raw_frame f;
+	pthread_t t;
+
+	ck_assert_int_eq(pthread_create(&t, NULL, greet, &g), 0);
+	raw_hello(r, WIRE_VERSION_MIN, WIRE_VERSION_MAX, "by hand", "");
+	ck_assert(raw_next(r, &f));
+	ck_assert_int_eq(f.type, FRAME_HELLO);
+	pthread_join(t, NULL);
+	must(g.rc, &g.err);
+	*(client ? &r->p.there : &r->p.here) = g.w;
+}
+
+void raw_init_client(struct raw *r)
+{
+	pair_init(&r->p);
+	r->in = r->p.here_in;
+	r->out = r->p.here_out;
+	raw_greet(r, true);
+}
+
+void raw_init_server(struct raw *r)
+{
+	pair_init(&r->p);
+	r->in = r->p.there_in;
+	r->out = r->p.there_out;
+	raw_greet(r, false);
+}
+
+void raw_release(struct raw *r)
+{
+	pair_release(&r->p);
+}
+
+void raw_bytes(struct raw *r, const void *p, size_t n)
+{
+	/* the real end may have hung up already: that is what the test is about */
+	(void)signal(SIGPIPE, SIG_IGN);
+	(void)!fs_write_full(r->out, p, n);
+}
+
+void raw_send(struct raw *r, int type, uint32_t id, const void *p, size_t n)
+{
+	unsigned char head[FRAME_HEAD];
+
+	frame_head(head, (enum frame_type)type, id, n);
+	raw_bytes(r, head, sizeof head);
+	raw_bytes(r, p, n);
+}
+
+void raw_hello(struct raw *r, uint16_t min, uint16_t max, const char *version, const char *role)
+{
+	CLEAN(buf_release) struct buf b = BUF_INIT(4096);
+	struct hello h = {.min = min, .max = max, .services = WIRE_STORE | WIRE_JOB};
+
+	(void)snprintf(h.version, sizeof h.version, "%s", version);
+	(void)snprintf(h.role, sizeof h.role, "%s", role);
+	hello_put(&b, &h);
+	raw_send(r, FRAME_HELLO, 0, b.p, b.len);
+}
+
+bool raw_next(struct raw *r, struct raw_frame *ret)
+{
+	unsigned char head[FRAME_HEAD];
+	struct frame f;
+
+	for (;;) {
+		if (fs_read_full(r->in, head, sizeof head) != sizeof head)
+			return false;
+		ck_assert_int_eq(frame_parse(head, &f, NULL), 0);
+		if (fs_read_full(r->in, ret->payload, f.n) != (ssize_t)f.n)
+			return false;
+		if (f.type != FRAME_PING)
+			break;
+		raw_send(r, FRAME_PONG, 0, NULL, 0);
+	}
+	ret->type = f.type;
+	ret->id = f.id;
+	ret->n = f.n;
+	return true;
 }

@@ -23,4 +23,25 @@ void pair_greet(struct pair *p);
 /* A store that is served at the other end of a connection of its own, and all that belongs to it. Takes below over. */
 struct store *served_store(struct store *below, const struct wire_served *how);
 
+
+/* --- the other end by hand: a connection whose frames the test writes and reads itself --- */
+struct raw {
+	struct pair p; /* p.here or p.there is NULL: that end is ours */
+	int in, out;
+};
+/* A real end that serves (or asks) on the other side, greeted. */
+void raw_init_client(struct raw *r); /* we are the client: p.there is real */
+void raw_init_server(struct raw *r); /* we are the server: p.here is real */
+void raw_release(struct raw *r);
+void raw_hello(struct raw *r, uint16_t min, uint16_t max, const char *version, const char *role);
+void raw_send(struct raw *r, int type, uint32_t id, const void *p, size_t n);
+void raw_bytes(struct raw *r, const void *p, size_t n);
+/* The next frame but pings, which are answered; false at the end. payload holds WIRE_FRAME_MAX bytes. */
+struct raw_frame {
+	int type;
+	uint32_t id, n;
+	unsigned char payload[WIRE_FRAME_MAX];
+};
+bool raw_next(struct raw *r, struct raw_frame *ret);
+
 #endif
