@@ -3,8 +3,11 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <linux/openat2.h>
 #include <stdbool.h>
 #include <string.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 #include "base/mem.h"
 #include "repo/list.h"
 
@@ -50,9 +53,32 @@ static bool is_below(const char *path, size_t n, const char *top, size_t k)
 	return k <= n && !memcmp(path, top, k) && (k == n || !k || path[k] == '/');
 }
 
+/* All the way from the directory that is open to the one of n bytes by one call, where the kernel has it. */
+static bool leap(struct beneath *b, const char *path, size_t n)
+{
+	char below[PATH_MAX];
+	size_t at = b->n + (b->n > 0);
+	struct open_how how = {
+	        .flags = O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC, .resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS};
+	if (b->n >= n || n - at >= sizeof(below) || !memchr(path + at, '/', n - at))
+		return false;
+	memcpy(below, path + at, n - at);
+	below[n - at] = '\0';
+	int fd = (int)syscall(SYS_openat2, b->fd, below, &how, sizeof(how));
+	if (fd < 0)
+		return false;
+	close_fd(&b->fd);
+	b->fd = fd;
+	memcpy(b->path, path, n);
+	b->n = n;
+	return true;
+}
+
 /* Step from the directory that is open down to the one of n bytes. */
 static int descend(struct beneath *b, const char *path, size_t n)
 {
+	if (leap(b, path, n))
+		return b->fd;
 	while (b->n < n) {
 		char name[NAME_MAX + 1];
 		size_t at = b->n + (b->n > 0), len = strcspn(path + at, "/");

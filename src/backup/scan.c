@@ -7,6 +7,7 @@
 #include <unistd.h>
 #include "base/clock.h"
 #include "base/fs.h"
+#include "backup/walk_ahead.h"
 
 /* Times younger than this before the walk began may be those of a later change, too. */
 #define TICK_NS 2000000000ll
@@ -29,6 +30,7 @@ void scan_free(struct scan *s)
 	cache_cursor_free(s->old);
 	cache_out_free(s->out);
 	cache_in_free(s->in);
+	beneath_free(s->here);
 	beneath_free(s->beneath);
 	hardlinks_free(s->links);
 	exclude_free(s->exclude);
@@ -61,6 +63,11 @@ int scan_note(struct scan *s, enum note_code code, const char *path, size_t n, s
 	if (s->o.note)
 		s->o.note(s->o.arg, code, path, n);
 	return writer_note(s->w, code, path, n, err);
+}
+
+int scan_dir(struct scan *s, const struct walk_entry *e, const char **ret_name)
+{
+	return beneath_find(s->here, e->path, e->n_path, ret_name);
 }
 
 const char *scan_access(char out[ACCESS_MAX], int dir, const char *name)
@@ -131,27 +138,31 @@ static int keep_unchanged(struct scan *s, const struct walk_entry *e, const stru
 		return rc;
 	count(s, e->st->st_mode, p->e.content_len);
 	cache_out_same(s->out, p);
-	return entries_unchanged(s, e, p, err);
+	return entries_unchanged(s, p, err);
 }
 
 /* The record of anything but a regular file's first name. */
 static int read_other(struct scan *s, const struct walk_entry *e, bool link, struct file_done *ret, struct err *err)
 {
 	char access[ACCESS_MAX];
+	const char *name;
 	struct err why = ERR_INIT;
-	struct pax_file f = {.path = e->path, .access = scan_access(access, e->dir, e->name), .fd = -1, .st = e->st};
+	struct pax_file f = {.path = e->path, .fd = -1, .st = e->st};
 	uint64_t len;
-	*ret = (struct file_done){.st = *e->st, .recorded = true};
+	*ret = (struct file_done){.st = *e->st};
 	if (link)
 		f.hardlink = s->target;
+	int dir = scan_dir(s, e, &name);
+	if (dir == -1)
+		return errno_is_ours(errno) ? err_sys(err, ERR_IO, "open the directory of '/%s'", e->path)
+		                            : scan_note(s, note_of_errno(errno), e->path, e->n_path, err);
+	f.access = scan_access(access, dir, name);
 	buf_clear(&s->record);
 	int rc = pax_record(s->disk, &f, &s->record, &len, &why);
-	if (!rc)
-		return 0;
+	ret->recorded = !rc;
 	if (rc == -ERR_INTERNAL)
 		return err_set(err, why.code, "%s", why.msg);
-	ret->recorded = false;
-	return scan_note(s, rc == -ERR_MISSING ? NOTE_VANISHED : NOTE_UNREADABLE, e->path, e->n_path, err);
+	return rc ? scan_note(s, rc == -ERR_MISSING ? NOTE_VANISHED : NOTE_UNREADABLE, e->path, e->n_path, err) : 0;
 }
 
 /* Can the record be made again from the keys alone? Attributes and ACLs are keywords of this vendor in the header; one in a name
@@ -239,6 +250,7 @@ static void begin(struct scan *s, struct writer *w, struct snapshot_facts *facts
 	s->start = clock_wall_ns();
 	s->disk = pax_disk_new();
 	s->links = hardlinks_new(dir);
+	s->here = beneath_new(s->roots, s->n_roots);
 	s->beneath = beneath_new(s->roots, s->n_roots);
 	if (dir && s->o.has_cache_of && !s->o.full_read)
 		s->in = cache_in_open(dir, s->o.cache_of, s->o.epoch);
@@ -270,7 +282,7 @@ int scan_paths(struct scan *s, struct writer *w, struct snapshot_facts *facts, s
 	        .note = on_note,
 	        .arg = s,
 	};
-	rc = walk_run(&o, err);
+	rc = walk_ahead(&o, err);
 	if (!rc)
 		rc = content_break(s, true, err);
 	if (!rc)

@@ -323,9 +323,11 @@ static int read_unchanged(
         struct scan *s, const struct walk_entry *e, const struct cache_place *p, bool *ret_done, struct err *err)
 {
 	struct source f;
+	const char *name;
 	bool large = p->e.flags & CACHED_LARGE;
 	source_init(&f);
-	int why = source_open(&f, e->dir, e->name), rc = 0;
+	int dir = scan_dir(s, e, &name);
+	int why = dir == -1 ? errno : source_open(&f, dir, name), rc = 0;
 	*ret_done = !why && is_entry(&f.st, &p->e) && f.len == p->e.content_len;
 	if (*ret_done) {
 		s->content.opened = p->ordinal + 1;

@@ -75,14 +75,15 @@ static int keys_record(struct scan *s, const struct cache_place *p, struct err *
 	return pax_record(s->disk, &f, &s->entries.record, &len, err);
 }
 
-/* From the keys, and what else the disk has. dir: -1 with errno when it cannot be reached. */
-static int disk_record(struct scan *s, const struct cache_place *p, int dir, const char *name, struct err *err)
+/* From the keys, and what else the disk has. */
+static int disk_record(struct scan *s, const struct cache_place *p, struct err *err)
 {
 	char access[ACCESS_MAX];
+	const char *name;
 	struct stat st;
 	struct source f;
 	uint64_t len;
-	int rc = 0, why = 0;
+	int rc = 0, why = 0, dir = beneath_find(s->beneath, p->path, p->n_path, &name);
 	if (dir == -1)
 		return err_sys(err, ERR_IO, "/%s", p->path);
 	to_stat(&p->e, &st);
@@ -110,11 +111,11 @@ static int disk_record(struct scan *s, const struct cache_place *p, int dir, con
 	return rc;
 }
 
-static int remake(struct scan *s, const struct cache_place *p, int dir, const char *name, struct err *err)
+static int remake(struct scan *s, const struct cache_place *p, struct err *err)
 {
 	struct err why = ERR_INIT;
 	bool left_out = false;
-	int rc = p->e.flags & CACHED_BARE ? keys_record(s, p, &why) : disk_record(s, p, dir, name, &why);
+	int rc = p->e.flags & CACHED_BARE ? keys_record(s, p, &why) : disk_record(s, p, &why);
 	if (rc == -ERR_INTERNAL)
 		return err_set(err, why.code, "%s", why.msg);
 	rc = rc ? bare_record(s, p, &why, &left_out, err) : 0;
@@ -137,11 +138,9 @@ int entries_break(struct scan *s, struct err *err)
 	cache_cursor_set(h->again, h->mark);
 	const struct cache_place *p = cache_cursor_at(h->again);
 	for (; h->first < h->next; h->first++) {
-		const char *name = NULL;
 		if (!p)
 			return err_set(err, ERR_IO, "the files cache cannot be read any more");
-		int dir = p->e.flags & CACHED_BARE ? -1 : beneath_find(s->beneath, p->path, p->n_path, &name);
-		int rc = remake(s, p, dir, name, err);
+		int rc = remake(s, p, err);
 		if (!rc)
 			rc = scan_poll(s, err);
 		if (rc)
@@ -177,7 +176,7 @@ int entries_end(struct scan *s, struct err *err)
 	return entries_break(s, err);
 }
 
-int entries_unchanged(struct scan *s, const struct walk_entry *e, const struct cache_place *p, struct err *err)
+int entries_unchanged(struct scan *s, const struct cache_place *p, struct err *err)
 {
 	struct entry_hold *h = &s->entries;
 	if (h->active && p->ordinal != h->next) {
@@ -188,7 +187,7 @@ int entries_unchanged(struct scan *s, const struct walk_entry *e, const struct c
 	const struct cache_chunk *c = cache_cuts_seek(h->cuts, h->active ? h->first : p->ordinal);
 	if (!h->active) {
 		if (!c || c->start != p->ordinal || !writer_entries_at_cut(s->w))
-			return remake(s, p, e->dir, e->name, err);
+			return remake(s, p, err);
 		h->active = true;
 		h->first = h->next = p->ordinal;
 	}

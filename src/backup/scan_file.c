@@ -24,11 +24,12 @@ static int make_record(struct reading *r, const struct stat *st, bool bare, stru
 	char access[ACCESS_MAX];
 	struct pax_file p = {.path = r->e->path, .fd = r->f.fd, .st = st, .extents = r->f.x, .n_extents = r->f.n_x};
 	uint64_t len;
-	p.access = scan_access(access, r->e->dir, r->e->name);
-	if (bare) {
+	const char *name;
+	int dir = bare ? -1 : scan_dir(s, r->e, &name);
+	if (bare)
 		p.fd = -1;
-		p.access = NULL;
-	}
+	if (dir != -1)
+		p.access = scan_access(access, dir, name);
 	buf_clear(&s->record);
 	int rc = pax_record(s->disk, &p, &s->record, &len, err);
 	if (!rc && s->record.len > RECORD_MAX)
@@ -155,7 +156,9 @@ static int leave_out(struct reading *r, enum note_code code, struct file_done *r
 static int begin(struct reading *r, struct file_done *ret, struct err *err)
 {
 	struct err why = ERR_INIT;
-	int e = source_open(&r->f, r->e->dir, r->e->name);
+	const char *name;
+	int dir = scan_dir(r->s, r->e, &name);
+	int e = dir == -1 ? errno : source_open(&r->f, dir, name);
 	if (errno_is_ours(e))
 		return err_set(err, ERR_IO, "open '/%s': %s", r->e->path, strerror(e));
 	if (e)

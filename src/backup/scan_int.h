@@ -77,7 +77,7 @@ struct scan {
 	size_t n_roots;
 	struct exclude *exclude;
 	struct hardlinks *links;
-	struct beneath *beneath;
+	struct beneath *here, *beneath; /* directories of what the walk brings, and of what is held back */
 	struct pax_disk *disk;
 	struct buf record;
 	struct cache_in *in;
@@ -93,6 +93,8 @@ struct scan {
 /* Progress, and ERR_CANCELLED. */
 int scan_poll(struct scan *s, struct err *err) HF_NODISCARD;
 int scan_note(struct scan *s, enum note_code code, const char *path, size_t n, struct err *err) HF_NODISCARD;
+/* The directory of an entry and its name in it, as beneath_find. */
+int scan_dir(struct scan *s, const struct walk_entry *e, const char **ret_name);
 /* A path by which name in dir can be reached, for calls that take no directory; NUL-terminated in out. */
 #define ACCESS_MAX 512
 const char *scan_access(char out[ACCESS_MAX], int dir, const char *name);
@@ -129,7 +131,6 @@ void entries_release(struct scan *s);
 int entries_break(struct scan *s, struct err *err) HF_NODISCARD;
 /* The walk is over: the last old chunk may be whole. */
 int entries_end(struct scan *s, struct err *err) HF_NODISCARD;
-int entries_unchanged(struct scan *s, const struct walk_entry *e, const struct cache_place *p, struct err *err)
-        HF_NODISCARD;
+int entries_unchanged(struct scan *s, const struct cache_place *p, struct err *err) HF_NODISCARD;
 
 #endif

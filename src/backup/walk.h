@@ -17,7 +17,7 @@
 struct walk_entry {
 	const char *path; /* inside the copy, NUL-terminated */
 	size_t n_path;
-	int dir; /* open directory in which name is; AT_FDCWD for a root */
+	int dir; /* open directory in which name is; AT_FDCWD for a root; -1 from a walk ahead */
 	const char *name;
 	const struct stat *st;
 };
