@@ -10,6 +10,7 @@ int cmd_restore(struct cli *c, struct err *err)
 	CLEAN(json_release) json_t *result = NULL;
 	struct job_select sel;
 	struct job_restore_opts opts = {
+	        .host = args_text(c->args, "host"),
 	        .to = args_text(c->args, "to"),
 	        .paths = run_paths(c),
 	        .full_metadata = str_eq(args_text(c->args, "metadata"), "full"),

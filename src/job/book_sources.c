@@ -88,7 +88,7 @@ static void choose(struct book *b)
 static int open_source(struct book *b, struct book_source *s)
 {
 	int rc = recover_open(
-	        &b->job, &(struct recover_opts){.source = s->ps->name, .site = b->d->site}, &s->r, &s->why);
+	        &b->job, &(struct recover_opts){.purpose = RELEASE_DRILL, .source = s->ps->name, .site = b->d->site}, &s->r, &s->why);
 	if (rc)
 		return rc;
 	rc = reader_select(s->r.reader, "latest", &s->snap, &s->why);
@@ -148,17 +148,15 @@ static void report_source(struct book *b, const struct book_source *s)
 {
 	const struct reader_snapshot *all;
 	size_t n = 0;
-	struct result *scratch = job_result(&b->job, "drill", NULL);
+	CLEAN(json_release) json_t *proofs = recover_proofs(&b->job, s->snap);
 	const struct snapshot *snap = &s->snap->snap;
 	bool host = false, others = false;
 	size_t i;
 	json_t *v;
-	recover_freshness(&b->job, s->snap, scratch);
-	json_array_foreach (json_object_get(json_object_get(result_json(scratch), "freshness"), "proven_by"), i, v) {
+	json_array_foreach (proofs, i, v) {
 		host = host || str_eq(json_string_value(v), "host");
 		others = others || str_eq(json_string_value(v), "other-sites");
 	}
-	result_free(scratch);
 	int64_t worst = reader_snapshots(s->r.reader, &all, &n, NULL)
 	                        ? -1
 	                        : worst_case_ms(all, n, b->d->declared_ns - CYCLE_NS);

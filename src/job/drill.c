@@ -1,69 +1,49 @@
 /* drill: rehearse the recovery in a process that is cut off from the machine, and judge what it tells. */
-#include <errno.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
 #include "base/clock.h"
-#include "base/fs.h"
 #include "base/log.h"
 #include "base/str.h"
 #include "job/drill_judge.h"
+#include "job/rehearse.h"
+#include "job/remote_recovery.h"
+#include "job/remote_source.h"
 
-#define GRACE_MS 10000
 #define NS_PER_MS 1000000
 
-/* --- work directories --- */
-
-static int make_work(struct drill *d, const char *suffix, char **ret, struct err *err)
+/* On the host that the plan names; its agent is started when it is first needed. */
+static int carry_out_there(struct drill *d, const struct rehearsal *r, report_fn line, void *arg, struct rehearsal_end *ret, struct err *err)
 {
-	CLEAN(free_ptr) char *path = drill_work_path(d->j, result_id(d->res), suffix);
-	int rc = fs_mkdirs(d->j->root->work, 0700, err);
-	if (rc)
-		return rc;
-	if (mkdir(path, 0700))
-		return err_sys(err, ERR_IO, "make %s", path);
-	*ret = realpath(path, NULL);
-	return *ret ? 0 : err_sys(err, ERR_IO, "find %s", path);
+	const struct plan_recovery_target *t = d->j->plan->recovery->target;
+	int rc = d->remote ? 0 : remote_recovery_open(d->j, &(struct remote_host){t->host, t->identity, t->known_hosts}, &d->sites, &d->remote, err);
+	return rc ? rc : remote_rehearse(d->remote, r, line, arg, ret, err);
 }
 
-static void leave_work(struct drill *d, const char *work)
+/* planted: enum negative, or -1: the runbook. Returns what starting and listening met; *ret_status is the process' own. */
+static int carry_out(struct drill *d, int planted, report_fn line, void *arg, int *ret_status, struct err *err)
 {
-	struct drill_cleanup c = {.removed = true};
-	if (d->o->keep_work) {
-		json_array_append_new(d->works, report_text(work));
-		return;
-	}
-	drill_clean(work, &c);
-	d->mounts_left += c.mounts_left;
-	d->left = d->left || !c.removed;
-	if (c.err.code && !d->clean_err.code)
-		d->clean_err = c.err;
-}
-
-/* Run fn isolated, listen to its end, prove that it is gone. Returns what listening met; *ret_status is its own. */
-static int in_isolation(struct drill *d, void (*fn)(struct isolated_self *, void *), void *arg, report_fn line,
-        void *line_arg, int *ret_status, struct err *err)
-{
-	struct isolated p;
-	int rc = isolated_start(isolate_of(&d->j->plan->recovery->target->isolate), fn, arg, &p, err);
-	d->processes += p.pid > 0;
-	if (!rc)
-		rc = report_listen(&p, d->j->cancel, line, line_arg, err);
-	*ret_status = isolated_end(&p, rc ? 0 : GRACE_MS);
-	d->gone += *ret_status >= 0;
+	CLEAN(rehearsal_end_release) struct rehearsal_end e = REHEARSAL_END_INIT;
+	const struct rehearsal r = {.j = d->j, .sites = &d->sites, .id = result_id(d->res), .site = d->o->site, .declared_ns = d->declared.wall_ns,
+		.keep_work = d->o->keep_work, .planted = planted};
+	bool there = host_is_remote(d->j->plan->recovery->target->host);
+	int rc = there ? carry_out_there(d, &r, line, arg, &e, err) : rehearse(&r, line, arg, &e, err);
+	d->processes += e.began;
+	d->gone += e.gone;
+	d->mounts_left += e.mounts_left;
+	d->left = d->left || e.left;
+	if (e.clean_err.code && !d->clean_err.code)
+		d->clean_err = e.clean_err;
+	if (e.work)
+		json_array_append_new(d->works, report_text(e.work));
+	*ret_status = e.status;
 	return rc;
 }
 
 static void run_runbook(struct drill *d)
 {
-	CLEAN(free_ptr) char *work = NULL;
 	struct err err = ERR_INIT;
 	int status = 0;
-	int rc = make_work(d, NULL, &work, &err);
-	struct drill_run run = {.j = d->j, .site = d->o->site, .work = work, .declared_ns = d->declared.wall_ns};
-	if (!rc)
-		rc = in_isolation(d, runbook_process, &run, judge_line, &d->judge, &status, &err);
+	int rc = carry_out(d, -1, judge_line, &d->judge, &status, &err);
 	if (!rc && !d->judge.ended && status > 0)
 		rc = err_set(&err, ERR_FAILED, "the recovery process ended early with status %d", status);
 	if (!rc && job_cancelled(d->j))
@@ -71,8 +51,6 @@ static void run_runbook(struct drill *d)
 	if (rc)
 		judge_fail(&d->judge, err_exit_status(err.code), &err);
 	judge_end(&d->judge);
-	if (work)
-		leave_work(d, work);
 }
 
 /* --- planted faults --- */
@@ -117,24 +95,17 @@ static void tell_negative(
 
 static void run_negative(struct drill *d, enum negative kind)
 {
-	CLEAN(free_ptr) char *work = NULL;
 	struct negative_told t = {.kind = negative_name(kind)};
 	struct err err = ERR_INIT;
 	int64_t wall = clock_wall_ns(), boot = clock_boot_ns();
 	int status = 0;
-	int rc = make_work(d, t.kind, &work, &err);
-	struct negative_process p = {
-	        .kind = kind, .d = {.j = d->j, .site = d->o->site, .work = work, .declared_ns = d->declared.wall_ns}};
-	if (!rc)
-		rc = in_isolation(d, negative_process, &p, negative_line, &t, &status, &err);
+	int rc = carry_out(d, (int)kind, negative_line, &t, &status, &err);
 	if (!rc && !t.told)
 		rc = err_set(&err, ERR_FAILED, "the recovery process ended early with status %d", status);
 	if (rc)
 		snprintf(t.detail, sizeof t.detail, "%s", err.msg);
 	bool passed = !rc && t.noticed;
 	tell_negative(d, &t, wall, boot, passed ? "passed" : "failed");
-	if (work)
-		leave_work(d, work);
 	d->negatives_ran = true;
 	if (passed)
 		return;
@@ -192,7 +163,7 @@ static int begin(struct drill *d, struct err *err)
 	return rc;
 }
 
-static void rehearse(struct drill *d)
+static void hold(struct drill *d)
 {
 	judge_init(&d->judge, d->j, d->res);
 	result_point(d->res, RESULT_DECLARED, d->declared.wall_ns, d->declared.boot_ns);
@@ -257,10 +228,11 @@ int job_drill(const struct job *j, const struct job_drill_opts *o, json_t **resu
 	if (rc) {
 		status = finish_unbegun(&d, result, err);
 	} else {
-		rehearse(&d);
+		hold(&d);
 		status = finish(&d, result, err);
 		judge_release(&d.judge);
 	}
+	remote_recovery_close(d.remote);
 	drill_marker_close(&d.marker);
 	sites_close(&d.sites);
 	result_free(d.res);

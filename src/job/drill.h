@@ -33,6 +33,12 @@ void report_isolation(const struct isolated_self *self);
 typedef int (*report_fn)(void *arg, const json_t *line, struct err *err);
 int report_listen(struct isolated *p, atomic_bool *cancel, report_fn fn, void *arg, struct err *err) HF_NODISCARD;
 
+/* --- what is refused, by the controller and again where the drill is carried out (drill_choose.c) --- */
+/* A rehearsal writes to its work directory, wherever a real recovery would. */
+int drill_refuse_targets(const struct job *j, struct err *err) HF_NODISCARD;
+/* ERR_USAGE without the opening key: whether it is there is all that a process outside may know of it. */
+int drill_needs_key(const struct job *j, struct err *err) HF_NODISCARD;
+
 /* --- the recovery process --- */
 /* Real paths that it needs to see: sites, keys, state. NULL-terminated, newly allocated; drill_paths_free. */
 const char **drill_paths(const struct job *j);
@@ -101,6 +107,8 @@ struct drill_cleanup {
 };
 /* Unmount what is below and remove it; proven when ret->removed and no mount is left. */
 void drill_clean(const char *dir, struct drill_cleanup *ret);
+/* Remove what earlier drills of this plan left on this host; the caller holds its lock. */
+void drill_clean_stale(const struct job *j);
 /* The same for every work directory of a drill. */
 void drill_clean_all(const struct job *j, const char *id, struct drill_cleanup *ret);
 

@@ -4,6 +4,7 @@
 #include "base/fs.h"
 #include "base/str.h"
 #include "job/drill_judge.h"
+#include "job/remote_source.h"
 
 static void plant_all(struct drill *d)
 {
@@ -73,8 +74,7 @@ static int choose(struct drill *d, struct err *err)
 	return err_hint(err, "add to the plan: drill: {negative: [corrupt-pack, wrong-key, stale-snapshot]}");
 }
 
-/* A rehearsal writes to its work directory, wherever a real recovery would. */
-static int refuse_targets(const struct job *j, struct err *err)
+int drill_refuse_targets(const struct job *j, struct err *err)
 {
 	const struct plan_recovery *r = j->plan->recovery;
 	for (size_t i = 0; i < r->n_steps; i++) {
@@ -88,8 +88,7 @@ static int refuse_targets(const struct job *j, struct err *err)
 	return 0;
 }
 
-/* Whether it is there is all that this process may know of the opening key. */
-static int refuse_without_key(const struct job *j, struct err *err)
+int drill_needs_key(const struct job *j, struct err *err)
 {
 	CLEAN(free_ptr) char *path = path_opening_key(j);
 	if (fs_exists(path))
@@ -107,8 +106,8 @@ int drill_refuse(struct drill *d, struct err *err)
 	if (!rc)
 		rc = choose(d, err);
 	if (!rc)
-		rc = refuse_targets(j, err);
-	if (!rc)
-		rc = refuse_without_key(j, err);
+		rc = drill_refuse_targets(j, err);
+	if (!rc && !host_is_remote(j->plan->recovery->target->host))
+		rc = drill_needs_key(j, err);
 	return rc;
 }

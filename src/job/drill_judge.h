@@ -7,6 +7,8 @@
 
 #include "job/drill.h"
 
+struct remote_recovery;
+
 struct judge_moment {
 	int64_t wall_ns, boot_ns; /* 0: not reached */
 };
@@ -61,6 +63,7 @@ struct drill {
 	struct result *res;
 	struct judge judge;
 	struct judge_moment declared;
+	struct remote_recovery *remote; /* the recovery host, once it is needed; NULL: this machine */
 	bool runbook; /* carry out the runbook */
 	bool planted[NEGATIVES];
 	bool negatives_ran;

@@ -103,6 +103,29 @@ void drill_clean_all(const struct job *j, const char *id, struct drill_cleanup *
 	free(found);
 }
 
+/* "<plan>-<16 hex digits>", and what may follow behind a dash. */
+static bool is_work_of(const char *name, const char *plan)
+{
+	size_t n = strlen(plan);
+	return !strncmp(name, plan, n) && name[n] == '-' && strspn(name + n + 1, "0123456789abcdef") == 16 && (!name[n + 17] || name[n + 17] == '-');
+}
+
+void drill_clean_stale(const struct job *j)
+{
+	struct dirent **found = NULL;
+	int n = scandir(j->root->work, &found, NULL, NULL);
+	while (n-- > 0) {
+		if (is_work_of(found[n]->d_name, j->plan->name)) {
+			CLEAN(free_ptr) char *path = fs_join(j->root->work, found[n]->d_name);
+			struct drill_cleanup c = {.removed = true};
+			drill_clean(path, &c);
+			log_msg(LOG_WARN, "%s was left by an earlier drill%s", path, c.removed ? ", and is removed" : "");
+		}
+		free(found[n]);
+	}
+	free(found);
+}
+
 /* --- marker --- */
 
 int drill_marker_open(const struct job *j, struct drill_marker *ret, struct err *err)

@@ -3,6 +3,7 @@
 #include <string.h>
 #include "base/str.h"
 #include "job/drill_judge.h"
+#include "job/remote_source.h"
 
 #define NS_PER_MS 1000000
 
@@ -102,11 +103,15 @@ static void tell_limits(struct drill *d)
 	const struct plan_recovery *r = d->j->plan->recovery;
 	static const char *const always[] = {
 	        "a real loss: the clock began with the declaration, when everything was at hand",
-	        "recovery on another machine: the rehearsal ran on the controller's own",
 	        "that users are led to the restored service",
 	};
+	bool there = host_is_remote(r->target->host);
 	for (size_t i = 0; d->runbook && i < ARRAY_LEN(always); i++)
 		result_add_str(d->res, RESULT_NOT_SHOWN, always[i]);
+	if (d->runbook && !there)
+		result_add_str(d->res, RESULT_NOT_SHOWN, "recovery on another machine: the rehearsal ran on the controller's own");
+	if (there)
+		result_extra(d->res, "recovery_host", json_string(r->target->host));
 	if (!d->runbook)
 		result_add_str(d->res, RESULT_NOT_SHOWN, "recovery itself: only planted faults were tried");
 	else if (!r->n_checks)

@@ -20,6 +20,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 #include "base/fs.h"
+#include "base/log.h"
 #include "base/mem.h"
 #include "base/str.h"
 
@@ -115,10 +116,8 @@ static void *watch_control(void *arg)
 }
 
 struct start {
-	unsigned want;
-	void (*run)(struct isolated_self *self, void *arg);
-	void *arg;
-	int report, control;
+	const struct isolated_start *o;
+	int report, control, stores;
 };
 
 static _Noreturn void first_process(struct isolated_self *self, const struct start *s)
@@ -134,7 +133,7 @@ static _Noreturn void first_process(struct isolated_self *self, const struct sta
 		(void)err_sys(&self->why, ERR_IO, "the loopback interface cannot be brought up");
 	if (pthread_create(&thread, NULL, watch_control, &c))
 		_exit(1);
-	s->run(self, s->arg);
+	s->o->run(self, s->o->arg);
 	_exit(0);
 }
 
@@ -163,18 +162,19 @@ static void end_orphans(void)
 /* Between the caller and the first process: a pid namespace is entered by the next fork only. */
 static _Noreturn void holder(const struct start *s)
 {
-	struct isolated_self self = {.report = s->report};
+	struct isolated_self self = {.report = s->report, .stores = s->stores};
 	int status = 0;
 	static const int stop[] = {SIGINT, SIGTERM, SIGHUP, SIGPIPE};
 	for (size_t i = 0; i < ARRAY_LEN(stop); i++) /* the caller decides when to stop, and says so */
 		(void)signal(stop[i], SIG_IGN);
 	(void)prctl(PR_SET_CHILD_SUBREAPER, 1);
-	enter_namespaces(&self, s->want);
+	enter_namespaces(&self, s->o->want);
 	pid_t pid = fork();
 	if (pid == 0)
 		first_process(&self, s);
 	close(s->report);
 	close(s->control);
+	close_fd(&self.stores);
 	while (pid > 0 && waitpid(pid, &status, 0) < 0 && errno == EINTR)
 		continue;
 	end_orphans();
@@ -183,26 +183,28 @@ static _Noreturn void holder(const struct start *s)
 	_exit(WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status));
 }
 
-/* Of the caller's descriptors only the two pipes go along: no store, lock or log is open in there. */
+/* Of the caller's descriptors only the two pipes go along, and a way to stores: no store, lock or log is open in there. */
 static void keep_only(struct start *s)
 {
 	int null = open("/dev/null", O_RDWR);
 	int report = fcntl(s->report, F_DUPFD, 10), control = fcntl(s->control, F_DUPFD, 10);
+	int stores = s->o->stores < 0 ? -1 : fcntl(s->o->stores, F_DUPFD, 10);
 	if (null < 0 || report < 0 || control < 0 || dup2(null, 0) < 0 || dup3(report, 3, O_CLOEXEC) < 0 ||
-	        dup3(control, 4, O_CLOEXEC) < 0)
+	        dup3(control, 4, O_CLOEXEC) < 0 || (s->o->stores >= 0 && dup3(stores, 5, O_CLOEXEC) < 0))
 		_exit(1);
-	if (close_range(5, ~0U, 0))
-		for (int fd = 5; fd < 4096; fd++)
+	unsigned first = s->o->stores >= 0 ? 6 : 5;
+	if (close_range(first, ~0U, 0))
+		for (int fd = (int)first; fd < 4096; fd++)
 			close(fd);
 	s->report = 3;
 	s->control = 4;
+	s->stores = s->o->stores >= 0 ? 5 : -1;
 }
 
-int isolated_start(unsigned want, void (*run)(struct isolated_self *self, void *arg), void *arg, struct isolated *ret,
-        struct err *err)
+int isolated_start(const struct isolated_start *o, struct isolated *ret, struct err *err)
 {
 	int report[2], control[2];
-	struct start s = {.want = want, .run = run, .arg = arg};
+	struct start s = {.o = o};
 	*ret = (struct isolated)ISOLATED_INIT;
 	if (pipe2(report, O_CLOEXEC))
 		return err_sys(err, ERR_IO, "make a pipe");
@@ -214,6 +216,7 @@ int isolated_start(unsigned want, void (*run)(struct isolated_self *self, void *
 	fflush(stdout);
 	ret->pid = fork();
 	if (ret->pid == 0) {
+		log_to(NULL); /* a sink of the caller's has lost its threads */
 		s.report = report[1];
 		s.control = control[0];
 		keep_only(&s);

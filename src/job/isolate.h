@@ -2,7 +2,8 @@
  * A process of its own for a rehearsal, cut off from the machine: fresh mount, network, pid and IPC namespaces, as root
  * directly, else inside a user namespace, else not at all (which its report says).
  *
- *   isolated_start(ISOLATE_MOUNT | ISOLATE_NET | ISOLATE_PID | ISOLATE_IPC, work, arg, &p, &err)
+ *   struct isolated_start s = {.want = ISOLATE_ALL, .run = work, .arg = arg, .stores = -1};
+ *   isolated_start(&s, &p, &err)
  *   ... read p.report to its end; isolated_cancel(&p) ...
  *   isolated_end(&p)          everything that ran in it is gone
  *
@@ -35,6 +36,7 @@ struct isolated_self {
 	const char *how; /* "namespaces", "user-namespace", "none" */
 	struct err why;  /* what was refused first */
 	int report;      /* to write to; the caller reads it */
+	int stores;      /* the other end of what the caller gave, or -1 */
 	atomic_bool cancel;
 };
 /* What the caller gets. */
@@ -46,9 +48,14 @@ struct isolated {
 	{                                                                                                              \
 		.pid = 0, .report = -1, .control = -1                                                                  \
 	}
-/* Start; run(self, arg) is the process, and its end the process' end. ret always goes to isolated_end. */
-int isolated_start(unsigned want, void (*run)(struct isolated_self *self, void *arg), void *arg, struct isolated *ret,
-        struct err *err) HF_NODISCARD;
+struct isolated_start {
+	unsigned want;
+	void (*run)(struct isolated_self *self, void *arg); /* the process; its end is the process' end */
+	void *arg;
+	int stores; /* the only descriptor of the caller's that goes along; -1: none */
+};
+/* ret always goes to isolated_end. */
+int isolated_start(const struct isolated_start *s, struct isolated *ret, struct err *err) HF_NODISCARD;
 /* Ask it to stop; it may take a while. */
 void isolated_cancel(struct isolated *p);
 /* End it, if need be by force after grace_ms, and reap it. Returns its exit status or 128 + signal; -1 when there was

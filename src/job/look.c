@@ -178,7 +178,7 @@ int job_ls(const struct job *j, const struct job_select *sel, const char *const 
 	struct reader_entries *entries = NULL;
 	struct reader_entry re;
 	size_t n = 0;
-	int rc = recover_select(j, sel, &r, &snap, err);
+	int rc = recover_select(j, sel, RELEASE_LOOK, &r, &snap, err);
 	if (rc)
 		return err_exit_status(err->code);
 	struct pax_reader *pax = pax_reader_new();
@@ -266,7 +266,7 @@ int job_diff(const struct job *j, const struct job_select *sel, const char *othe
 	struct recover r;
 	const struct reader_snapshot *to, *from;
 	size_t n = 0;
-	int rc = recover_select(j, sel, &r, &to, err);
+	int rc = recover_select(j, sel, RELEASE_LOOK, &r, &to, err);
 	if (rc)
 		return err_exit_status(err->code);
 	struct side a = {.pax = pax_reader_new()}, b = {.pax = pax_reader_new()};

@@ -6,6 +6,7 @@
 #include "base/log.h"
 #include "base/str.h"
 #include "job/book.h"
+#include "job/drill_stores.h"
 
 #define ENOUGH (64u << 20) /* bytes restored before a fault counts as unnoticed */
 #define NS_PER_MS 1000000
@@ -118,7 +119,7 @@ static bool corrupt_source(struct trial *t, const char *source)
 	struct err err = ERR_INIT;
 	uint64_t bad = 0;
 	int rc = recover_open(
-	        &t->job, &(struct recover_opts){.source = source, .site = t->d->site, .fault_rules = rules}, &r, &err);
+	        &t->job, &(struct recover_opts){.purpose = RELEASE_DRILL, .source = source, .site = t->d->site, .fault_rules = rules}, &r, &err);
 	if (!rc)
 		rc = reader_select(r.reader, "latest", &snap, &err);
 	if (rc) {
@@ -148,14 +149,14 @@ static bool wrong_key_source(struct trial *t, const char *source)
 	struct recover r = {0}, w = {0};
 	struct opening_key wrong = {0};
 	struct err err = ERR_INIT;
-	int rc = recover_open(&t->job, &(struct recover_opts){.source = source, .site = t->d->site}, &r, &err);
+	int rc = recover_open(&t->job, &(struct recover_opts){.purpose = RELEASE_DRILL, .source = source, .site = t->d->site}, &r, &err);
 	if (rc) {
 		SAY(t, "source '%s': even the right key opens nothing: %s", source, err.msg);
 		return false;
 	}
 	if (!t->plant->own_key)
 		opening_key_generate(&wrong, r.key.repo, r.key.class_name, r.key.root_pub);
-	struct recover_opts o = {.source = source, .site = t->d->site, .key = t->plant->own_key ? &r.key : &wrong};
+	struct recover_opts o = {.purpose = RELEASE_DRILL, .source = source, .site = t->d->site, .key = t->plant->own_key ? &r.key : &wrong};
 	rc = recover_open(&t->job, &o, &w, &err);
 	bool noticed = rc && (is_damage(err.code) || err.code == ERR_DENIED);
 	if (noticed)
@@ -177,7 +178,7 @@ static int oldest(struct trial *t, const char *source, int64_t *ret_start, struc
 	struct recover r = {0};
 	const struct reader_snapshot *all;
 	size_t n = 0;
-	int rc = recover_open(&t->job, &(struct recover_opts){.source = source, .site = t->d->site}, &r, err);
+	int rc = recover_open(&t->job, &(struct recover_opts){.purpose = RELEASE_DRILL, .source = source, .site = t->d->site}, &r, err);
 	if (!rc)
 		rc = reader_snapshots(r.reader, &all, &n, err);
 	if (!rc && !n)
@@ -249,9 +250,11 @@ void negative_process(struct isolated_self *self, void *arg)
 	const struct negative_plant plant = NEGATIVE_PLANT_INIT;
 	struct job job = *p->d.j;
 	struct drill_run d = p->d;
+	struct drill_way way;
 	char text[700] = "";
 	struct err err = ERR_INIT;
 	const char **keep = drill_paths(d.j);
+	drill_way_open(&way, self, &job);
 	log_set(LOG_ERROR, false); /* in this process damage is what we came for, and no news to anyone */
 	if (isolate_mounts(self, d.work, keep, &err) && !self->why.code)
 		self->why = err;
@@ -259,6 +262,7 @@ void negative_process(struct isolated_self *self, void *arg)
 	job.cancel = &self->cancel;
 	d.j = &job;
 	bool ok = negative_run(&d, p->kind, &plant, text, sizeof text);
+	drill_way_close(&way);
 	json_t *o = json_pack("{s:s, s:s, s:b}", "t", "negative", "kind", negative_name(p->kind), "noticed", ok);
 	json_object_set_new(o, "detail", report_text(text));
 	report_send(self->report, o);

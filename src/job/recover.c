@@ -33,7 +33,7 @@ static int open_reader(const struct job *j, const struct recover_opts *o, struct
 int recover_open(const struct job *j, const struct recover_opts *o, struct recover *ret, struct err *err)
 {
 	*ret = (struct recover){0};
-	int rc = recovery_key_load(j, &ret->key, err);
+	int rc = release_opening_key(j, o->purpose, &ret->key, err);
 	if (!rc)
 		rc = sites_open(j, o->site, false, &ret->sites, err);
 	if (!rc)
@@ -58,15 +58,17 @@ void recover_close(struct recover *r)
 	*r = (struct recover){0};
 }
 
-int recover_select(const struct job *j, const struct job_select *sel, struct recover *ret, const struct reader_snapshot **snap, struct err *err)
+int recover_select(const struct job *j, const struct job_select *sel, enum release_for purpose, struct recover *ret, const struct reader_snapshot **snap, struct err *err)
 {
 	const struct plan_source *ps;
 	*ret = (struct recover){0};
-	int rc = job_refuse(j, NEEDS_SITES | NEEDS_OPENING, err);
+	int rc = job_refuse(j, NEEDS_SITES, err);
+	if (!rc)
+		rc = release_allowed(j, purpose, err);
 	if (!rc)
 		rc = job_source(j, sel->source, &ps, err);
 	if (!rc)
-		rc = recover_open(j, &(struct recover_opts){.source = ps->name, .site = sel->site}, ret, err);
+		rc = recover_open(j, &(struct recover_opts){.source = ps->name, .site = sel->site, .purpose = purpose}, ret, err);
 	if (rc)
 		return rc;
 	rc = reader_select(ret->reader, sel->snapshot ? sel->snapshot : "latest", snap, err);
@@ -75,8 +77,9 @@ int recover_select(const struct job *j, const struct job_select *sel, struct rec
 	return rc;
 }
 
-void recover_report(const struct recover *r, struct result *res)
+json_t *recover_sites(const struct recover *r)
 {
+	json_t *list = json_array();
 	for (size_t i = 0; i < r->sites.n; i++) {
 		const struct session_site *s = &r->sites.site[i];
 		const struct reader_site *rs = NULL;
@@ -90,19 +93,22 @@ void recover_report(const struct recover *r, struct result *res)
 			(json_int_t)(rs ? rs->bytes : 0), "bad_objects", (json_int_t)(rs ? rs->bad : 0), "bad", bad);
 		if (!rs && s->err.msg[0])
 			json_object_set_new(o, "error", json_string(s->err.msg));
-		result_add(res, RESULT_SITES, o);
+		json_array_append_new(list, o);
 	}
+	return list;
 }
 
-void recover_freshness(const struct job *j, const struct reader_snapshot *snap, struct result *res)
+json_t *recover_proofs(const struct job *j, const struct reader_snapshot *snap)
 {
 	CLEAN(free_ptr) char *state = path_source_state(j, snap->snap.source);
 	CLEAN(free_ptr) char *head = fs_join(state, "head");
 	CLEAN(buf_release) struct buf b = BUF_INIT(1u << 20);
 	CLEAN(json_release) json_t *o = NULL;
 	unsigned char digest[ID_LEN];
+	json_t *list = json_array();
 	if (!fs_read(head, &b, NULL) && !json_parse(b.p, b.len, b.limit, "head", &o, NULL) && !json_get_hex(o, "digest", "head", digest, ID_LEN, NULL) && !memcmp(digest, snap->snap.digest, ID_LEN))
-		result_add_str(res, RESULT_PROVEN_BY, "host");
+		json_array_append_new(list, json_string("host"));
 	if (__builtin_popcountll(snap->where) > 1)
-		result_add_str(res, RESULT_PROVEN_BY, "other-sites");
+		json_array_append_new(list, json_string("other-sites"));
+	return list;
 }

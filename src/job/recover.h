@@ -5,7 +5,7 @@
 #ifndef JOB_RECOVER_H
 #define JOB_RECOVER_H
 
-#include "job/common.h"
+#include "job/release.h"
 #include "restore/reader.h"
 
 struct recover {
@@ -18,6 +18,7 @@ struct recover {
 	char *cache;
 };
 struct recover_opts {
+	enum release_for purpose;
 	const char *source;
 	const char *site;               /* only this one, or NULL */
 	const char *const *fault_rules; /* planted faults on every site's reads (store_fault_new), or NULL */
@@ -26,10 +27,10 @@ struct recover_opts {
 int recover_open(const struct job *j, const struct recover_opts *o, struct recover *ret, struct err *err) HF_NODISCARD;
 void recover_close(struct recover *r);
 /* Open and select by a job's selection. */
-int recover_select(const struct job *j, const struct job_select *sel, struct recover *ret, const struct reader_snapshot **snap, struct err *err) HF_NODISCARD;
-/* Sites as the result tells them: who served, who was bad. */
-void recover_report(const struct recover *r, struct result *res);
-/* Where a snapshot's freshness is proven: other sites, host. Added to the result's list. */
-void recover_freshness(const struct job *j, const struct reader_snapshot *snap, struct result *res);
+int recover_select(const struct job *j, const struct job_select *sel, enum release_for purpose, struct recover *ret, const struct reader_snapshot **snap, struct err *err) HF_NODISCARD;
+/* Sites as the result tells them: who served, who was bad. A new array. */
+json_t *recover_sites(const struct recover *r);
+/* By what a snapshot's freshness is proven: "host", "other-sites". A new array. */
+json_t *recover_proofs(const struct job *j, const struct reader_snapshot *snap);
 
 #endif

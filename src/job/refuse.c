@@ -32,8 +32,6 @@ static int each_part(const struct plan *p, unserved_fn fn, void *arg)
 static int each_recovery(const struct plan_recovery *r, unserved_fn fn, void *arg)
 {
 	int rc = 0;
-	if (r->target->host && !str_eq(r->target->host, "local"))
-		rc = fn(arg, NEEDS_RECOVERY, "recovery.target.host", "recovery on other hosts is not served by this build");
 	for (size_t i = 0; !rc && i < r->n_checks; i++)
 		if (r->checks[i].kind == PLAN_CHECK_HTTP || r->checks[i].kind == PLAN_CHECK_TCP)
 			rc = item(fn, arg, NEEDS_RECOVERY, "recovery.checks", i, "kind", "this kind of check is not served by this build");

@@ -8,6 +8,7 @@
 #include "base/fs.h"
 #include "base/str.h"
 #include "job/book.h"
+#include "job/drill_stores.h"
 
 #define SHOW_NS 100000000
 #define OUTPUT_KEPT 4096
@@ -263,17 +264,22 @@ void runbook_run(struct isolated_self *self, const struct drill_run *d)
 
 void runbook_process(struct isolated_self *self, void *arg)
 {
-	const struct drill_run *d = arg;
+	struct drill_run d = *(const struct drill_run *)arg;
+	struct job job = *d.j;
+	struct drill_way way;
 	struct err err = ERR_INIT;
 	struct book b;
-	const char **keep = drill_paths(d->j);
-	book_init(&b, self, d); /* secrets that steps refer to are read while their files can be seen */
-	if (isolate_mounts(self, d->work, keep, &err) && !self->why.code)
+	const char **keep = drill_paths(d.j);
+	drill_way_open(&way, self, &job);
+	d.j = &job;
+	book_init(&b, self, &d); /* secrets that steps refer to are read while their files can be seen */
+	if (isolate_mounts(self, d.work, keep, &err) && !self->why.code)
 		self->why = err;
 	report_isolation(self);
 	drill_paths_free(keep);
 	run_book(&b);
 	book_release(&b);
+	drill_way_close(&way);
 }
 
 static void add_path(const char **v, size_t *n, const char *path)
@@ -305,7 +311,7 @@ const char **drill_paths(const struct job *j)
 	size_t n = 0;
 	add_path(v, &n, j->root->keys);
 	add_path(v, &n, j->root->state);
-	for (size_t i = 0; i < j->plan->n_sites; i++) {
+	for (size_t i = 0; i < j->plan->n_sites && !j->open_site; i++) {
 		CLEAN(free_ptr) char *dir = url_dir(j->plan->sites[i].url);
 		if (dir)
 			add_path(v, &n, dir);

@@ -74,3 +74,49 @@ echo more >"$T/data/more"
 assert_status 0 hf backup "$T/plan.yaml"
 assert_eq "$(of seq)" 2 seq
 assert_less "$(of added_bytes)" 100000 "bytes sent by the second run"
+
+# --- the recovery host ---
+cat >>"$T/plan.yaml" <<PLAN
+owner: {name: Continuity office, contact: office@example.org}
+recovery:
+  target: {host: "ssh://root@127.0.0.1:$port", identity: "$T/drill.key", known_hosts: "$T/ssh/known_hosts"}
+  steps:
+    - {id: files, restore: docs, to: "\${work}/files"}
+    - {id: count, run: ["/bin/sh", "-c", "find files -type f | wc -l >count"], needs: [files]}
+  checks:
+    - {id: manifest, kind: manifest, of: docs}
+    - {id: counted, kind: command, run: ["/bin/sh", "-c", "test \$(cat count) = 102"], needs: [count]}
+    - {id: fresh, kind: freshness, of: docs, max_age: 30m}
+drill: {negative: [corrupt-pack, wrong-key, stale-snapshot]}
+PLAN
+mkdir -p "$V/keys/recovery" "$V/plans.d"
+chmod 700 "$V/keys"
+mv "$R/keys/recovery/far.key" "$V/keys/recovery/"
+rmdir "$R/keys/recovery"
+latest=$R/results/far/latest.json
+
+note "a recovery host that has not taken this plan does not carry it out"
+assert_status 1 hf drill "$T/plan.yaml"
+assert_contains "$T/err" "does not let plan 'far' be carried out"
+assert_contains "$T/err" "$V/plans.d/far.sha256"
+(cd "$T" && sha256sum plan.yaml) >"$V/plans.d/far.sha256"
+chmod 644 "$V/plans.d/far.sha256"
+
+note "a drill over there, planted faults included"
+assert_status 0 hf drill "$T/plan.yaml"
+assert_eq "$(json 'd["outcome"]' "$latest")" "done" outcome
+assert_eq "$(json 'd["summary"]["checks_passed"]' "$latest")" 6 "checks that passed"
+assert_eq "$(json 'd["extra"]["recovery_host"]' "$latest")" "ssh://root@127.0.0.1:$port" "recovery host"
+assert_eq "$(json 'd["extra"]["isolation"]["net"] and d["extra"]["isolation"]["mount"]' "$latest")" true isolation
+assert_eq "$(json 'd["extra"]["cleanup"]["proven"]' "$latest")" true "proven clean-up"
+assert_eq "$(json 'd["rto"]["met"] and d["rpo"]["met"]' "$latest")" true targets
+assert_eq "$(json '[p for p in ("declared", "key_released", "first_byte", "data_restored", "verified", "checks_passed", "service_back") if not d["clocks"][p]]' "$latest")" '[]' "clocks that stand"
+assert_eq "$(find "$V/work" -mindepth 1 | wc -l)" 0 "what is left of the work directory"
+
+note "a restore over there"
+assert_status 0 hf restore "$T/plan.yaml" --source docs --to back
+same_tree "$T/data" "$V/restored/back$T/data"
+assert_eq "$(json 'd["checks"][0]["outcome"]' "$latest")" passed "manifest check"
+assert_status 2 hf restore "$T/plan.yaml" --source docs --to /root/elsewhere
+assert_contains "$T/err" "no place to restore to"
+assert_status 0 hf evidence verify "$T/plan.yaml"

@@ -466,7 +466,7 @@ START_TEST(an_isolated_process_tells_is_stopped_when_asked_and_is_gone)
 	struct isolated p;
 	struct heard h = {0};
 	struct err err = ERR_INIT;
-	ck_assert_int_eq(isolated_start(ISOLATE_ALL, tell_and_wait, NULL, &p, &err), 0);
+	ck_assert_int_eq(isolated_start(&(struct isolated_start){ISOLATE_ALL, tell_and_wait, NULL, -1}, &p, &err), 0);
 	ck_assert_msg(!report_listen(&p, &h.cancel, hear, &h, &err), "%s", err.msg);
 	ck_assert_int_eq(isolated_end(&p, 10000), 0);
 	ck_assert_uint_eq(h.here, 1);
@@ -485,7 +485,7 @@ START_TEST(a_line_that_is_no_json_ends_the_listening)
 	struct isolated p;
 	struct heard h = {0};
 	struct err err = ERR_INIT;
-	ck_assert_int_eq(isolated_start(ISOLATE_ALL, write_rubbish, (char[]){"{\"t\":\n"}, &p, &err), 0);
+	ck_assert_int_eq(isolated_start(&(struct isolated_start){ISOLATE_ALL, write_rubbish, (char[]){"{\"t\":\n"}, -1}, &p, &err), 0);
 	ck_assert_int_eq(report_listen(&p, NULL, hear, &h, &err), -ERR_FORMAT);
 	(void)isolated_end(&p, 10000);
 	ck_assert_uint_eq(h.here, 0);
@@ -516,7 +516,7 @@ static void end_by_force(unsigned want)
 	struct isolated p;
 	struct err err = ERR_INIT;
 	char text[256];
-	ck_assert_int_eq(isolated_start(want, never_end, NULL, &p, &err), 0);
+	ck_assert_int_eq(isolated_start(&(struct isolated_start){want, never_end, NULL, -1}, &p, &err), 0);
 	ck_assert_int_eq(report_listen(&p, NULL, stop_listening, NULL, &err), -ERR_CANCELLED);
 	pid_t holder = p.pid;
 	int report = dup(p.report);
