@@ -128,6 +128,15 @@ static int pass_attack(struct store *s, enum store_attack what, const char *key,
 	return op_attack(filter_below(s), what, key, err);
 }
 
+static int pass_cosign(struct store *s, const void *p, size_t n, struct buf *ret, struct err *err)
+{
+	struct store *below = filter_below(s);
+
+	if (!below->ops->cosign)
+		return err_set(err, ERR_UNSUPPORTED, "there is no witness");
+	return below->ops->cosign(below, p, n, ret, err);
+}
+
 #define CHANGED_OR_PASSED(op) .op = changes->op ? changes->op : pass_##op
 
 void filter_init(struct filter *f, const struct store_ops *changes, struct store *below)
@@ -147,6 +156,7 @@ void filter_init(struct filter *f, const struct store_ops *changes, struct store
 	        CHANGED_OR_PASSED(extend),
 	        CHANGED_OR_PASSED(clock),
 	        CHANGED_OR_PASSED(attack),
+	        CHANGED_OR_PASSED(cosign),
 	};
 	f->base = (struct store){
 	        .ops = &f->ops,

@@ -458,6 +458,13 @@ int store_attack(struct store *s, enum store_attack what, const char *key, struc
 	return at_site(s, op_attack(s, what, key, err), err);
 }
 
+int store_cosign(struct store *s, const void *p, size_t n, struct buf *ret, struct err *err)
+{
+	if (!s->ops->cosign)
+		return err_set(err, ERR_UNSUPPORTED, "site %s: there is no witness", s->name);
+	return at_site(s, s->ops->cosign(s, p, n, ret, err), err);
+}
+
 int store_pace(const struct store *s, size_t n, struct err *err)
 {
 	return s->pace ? s->pace->take(s->pace->arg, n, err) : 0;

@@ -35,6 +35,7 @@ enum store_cap {
 	STORE_VERSIONS = 1 << 8, /* store_get_older works */
 	STORE_DIGEST = 1 << 9,   /* store_digest works: the site reads, nothing is transferred */
 	STORE_PACED = 1 << 10,   /* the driver calls store_pace() for what it sends and receives */
+	STORE_WITNESS = 1 << 11, /* store_cosign works: somebody at the site signs the checkpoints of logs */
 };
 
 /* Bytes to put: memory pieces, given in order. Borrowed for the call. */
@@ -102,6 +103,7 @@ struct store_ops { /* static const, one per driver or filter */
 	int (*extend)(struct store *s, const char *key, int64_t until_ns, struct err *err);
 	int (*clock)(struct store *s, int64_t *ret_ns, struct err *err);
 	int (*attack)(struct store *s, enum store_attack what, const char *key, struct err *err);
+	int (*cosign)(struct store *s, const void *p, size_t n, struct buf *ret, struct err *err);
 };
 /*
  * How a site is doing, kept by its retry filter and read by who has other sites to serve.
@@ -210,6 +212,8 @@ int store_clock(struct store *s, int64_t *ret_ns, struct err *err) HF_NODISCARD;
  * time; ERR_UNSUPPORTED: there is no way to ask for it.
  */
 int store_attack(struct store *s, enum store_attack what, const char *key, struct err *err) HF_NODISCARD;
+/* Have the site's witness cosign a checkpoint: a request of evidence/witness.h; the answer is appended to ret. */
+int store_cosign(struct store *s, const void *p, size_t n, struct buf *ret, struct err *err) HF_NODISCARD;
 bool store_key_ok(const char *key);
 
 /* --- drivers --- */
