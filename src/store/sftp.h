@@ -1,6 +1,6 @@
 /*
- * What the parts of the SFTP driver share: sftp.c (opening, links, small operations), sftp_put.c, sftp_get.c and
- * sftp_list.c. Nobody else includes this.
+ * What the parts of the SFTP driver share: sftp.c (opening, small operations), sftp_pool.c (links), sftp_dirs.c,
+ * sftp_put.c, sftp_get.c, sftp_list.c and sftp_attack.c. Nobody else includes this.
  */
 #ifndef STORE_SFTP_H
 #define STORE_SFTP_H
@@ -31,6 +31,7 @@ struct sftp_store {
 int sftp_acquire(struct sftp_store *f, struct sftp_link **ret, struct err *err) HF_NODISCARD;
 /* Give it back; a broken one is closed. NULL is fine. */
 void sftp_release(struct sftp_store *f, struct sftp_link *l);
+void sftp_pool_release(struct sftp_store *f);
 /* The server's path of a key or directory ("" for the root). */
 char *sftp_path(const struct sftp_store *f, const char *key, char out[SFTP_PATH_MAX]);
 /* ERR_MISSING for the key; but ERR_UNREACHABLE when the whole directory of the site is not there. */
@@ -51,11 +52,20 @@ void sftp_dirs_forget(struct sftp_store *f);
 
 /* The directory of key, "" for the root. */
 void sftp_parent(const char *key, char out[STORE_KEY_MAX + 1]);
-/* Make names in dir durable, where the server can: queue what opens it, and ask once it is open. */
+/* Make those on the way to key, durably. ERR_EXISTS when one of them is an object. */
+int sftp_make_dirs(struct sftp_store *f, struct sftp_link *l, const char *key, struct err *err) HF_NODISCARD;
+/* Only some servers open directories as files, and only such can be asked to make names in them durable. */
+bool sftp_may_sync_dirs(const struct sftp_link *l);
+/* Queue what opens dir for that; its call's id. */
+uint32_t sftp_queue_open_dir(const struct sftp_store *f, struct sftp_link *l, const char *dir);
+/* Make names in dir durable, where the server can. */
 int sftp_sync_dir(struct sftp_store *f, struct sftp_link *l, const char *dir, struct err *err) HF_NODISCARD;
+int sftp_sync_failed(const struct sftp_reply *r, const char *dir, struct err *err);
 
 int sftp_put(struct store *s, const char *key, const struct store_src *src, struct err *err);
 int sftp_get(struct store *s, const char *key, struct store_range range, struct store_sink *sink, struct err *err);
 int sftp_list(struct store *s, const char *prefix, const char *after, store_list_fn fn, void *arg, struct err *err);
+int sftp_clock(struct store *s, int64_t *ret_ns, struct err *err);
+int sftp_attack(struct store *s, enum store_attack what, const char *key, struct err *err);
 
 #endif

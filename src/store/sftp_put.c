@@ -12,7 +12,6 @@
 #include "base/str.h"
 
 #define QUEUE_BYTES ((size_t)1 << 20) /* of requests that wait to be sent */
-#define STEPS_MAX 16u                 /* directories made in one round trip */
 #define TEMP_AGE_S (7 * 86400)        /* far longer than any put takes */
 #define SWEEP_MAX 1000
 
@@ -26,189 +25,6 @@ struct put {
 	struct sftp_handle h;
 	bool temp_made;
 };
-
-void sftp_parent(const char *key, char out[STORE_KEY_MAX + 1])
-{
-	const char *slash = strrchr(key, '/');
-	size_t n = slash ? (size_t)(slash - key) : 0;
-
-	memcpy(out, key, n);
-	out[n] = '\0';
-}
-
-/* --- directories --- */
-
-static uint32_t queue_open_dir(const struct sftp_store *f, struct sftp_link *l, const char *dir)
-{
-	char path[SFTP_PATH_MAX];
-	uint32_t id = sftp_id(l);
-
-	sftp_put_open(&l->out, id, sftp_path(f, dir, path), SFTP_F_READ, SFTP_NO_MODE);
-	return id;
-}
-
-/* Only some servers open directories as files, and only such can be asked to make names in them durable. */
-static bool may_sync_dirs(const struct sftp_link *l)
-{
-	return l->server.fsync && !l->no_dir_sync;
-}
-
-static int sync_failed(const struct sftp_reply *r, const char *dir, struct err *err)
-{
-	return sftp_is_status(r, SFTP_OK) ? 0 : sftp_status_error(r, "sync the directory", *dir ? dir : "/", err);
-}
-
-int sftp_sync_dir(struct sftp_store *f, struct sftp_link *l, const char *dir, struct err *err)
-{
-	struct sftp_call c = {0};
-	int rc;
-
-	if (!may_sync_dirs(l))
-		return 0;
-	if (!sftp_dir_handle(l, dir)) {
-		c.id = queue_open_dir(f, l, dir);
-		rc = sftp_await(l, &c, 1, err);
-		if (rc)
-			return rc;
-		l->no_dir_sync = c.r.type != SFTP_HANDLE;
-		if (l->no_dir_sync)
-			return 0;
-		sftp_dir_keep(l, dir, &c.r.handle);
-	}
-	c = (struct sftp_call){.id = sftp_id(l)};
-	sftp_put_fsync(&l->out, c.id, sftp_dir_handle(l, dir));
-	rc = sftp_await(l, &c, 1, err);
-	return rc ? rc : sync_failed(&c.r, dir, err);
-}
-
-/* One directory on the way to an object's: made or there, and its name durable in the one above. */
-struct step {
-	size_t end; /* of its name in the key's directory */
-	struct sftp_call make, look, above;
-};
-
-static void queue_step(struct put *p, const char *dir, const char *above, struct step *s)
-{
-	char path[SFTP_PATH_MAX];
-	struct sftp_link *l = p->l;
-
-	(void)sftp_path(p->f, dir, path);
-	s->make.id = sftp_id(l);
-	sftp_put_mode(&l->out, SFTP_MKDIR, s->make.id, path, 0700);
-	s->look.id = sftp_id(l);
-	sftp_put_path(&l->out, SFTP_LSTAT, s->look.id, path);
-	if (may_sync_dirs(l))
-		s->above.id = queue_open_dir(p->f, l, above);
-}
-
-/* Answers of up to STEPS_MAX steps, which came in any order. */
-static int await_steps(struct put *p, struct step *step, size_t n, bool synced, struct err *err)
-{
-	struct sftp_call all[3 * STEPS_MAX];
-	size_t n_all = 0;
-
-	for (size_t i = 0; i < n; i++) {
-		all[n_all++] = step[i].make;
-		all[n_all++] = step[i].look;
-		if (synced)
-			all[n_all++] = step[i].above;
-	}
-	int rc = sftp_await(p->l, all, n_all, err);
-
-	n_all = 0;
-	for (size_t i = 0; i < n && !rc; i++) {
-		step[i].make = all[n_all++];
-		step[i].look = all[n_all++];
-		if (synced)
-			step[i].above = all[n_all++];
-	}
-	return rc;
-}
-
-static int judge_step(struct put *p, const struct step *s, struct err *err)
-{
-	if (sftp_is_dir(&s->look.r))
-		return 0;
-	if (sftp_is_file(&s->look.r))
-		return err_set(err, ERR_EXISTS, "a directory of %s is an object", p->key);
-	if (s->look.r.type == SFTP_ATTRS)
-		return err_set(err, ERR_DENIED, "a directory of %s is a link or no directory", p->key);
-	int rc = sftp_write_error(p->f, p->l, &s->make.r, "make the directory of", p->key, err);
-
-	return rc == -ERR_MISSING ? sftp_missing(p->f, p->l, p->key, err) : rc;
-}
-
-/* Syncs of all directories above, in one round trip; the handles are closed behind. */
-static int sync_steps(struct put *p, struct step *step, size_t n, struct err *err)
-{
-	struct sftp_call c[STEPS_MAX] = {{0}};
-	size_t n_calls = 0;
-
-	for (size_t i = 0; i < n; i++) {
-		if (step[i].above.r.type != SFTP_HANDLE) {
-			p->l->no_dir_sync = true;
-			continue;
-		}
-		c[n_calls].id = sftp_id(p->l);
-		sftp_put_fsync(&p->l->out, c[n_calls++].id, &step[i].above.r.handle);
-		sftp_close(p->l, &step[i].above.r.handle);
-	}
-	int rc = sftp_await(p->l, c, n_calls, err);
-
-	for (size_t i = 0; i < n_calls && !rc; i++)
-		rc = sync_failed(&c[i].r, "above an object", err);
-	return rc;
-}
-
-/* One found there may have been made by another process that has not synced it yet: all unknown ones are synced. */
-static int make_some_dirs(struct put *p, size_t *at, struct err *err)
-{
-	CLEAN(free_ptr) struct step *step = xcalloc(STEPS_MAX, sizeof *step);
-	char dir[STORE_KEY_MAX + 1], above[STORE_KEY_MAX + 1];
-	bool synced = may_sync_dirs(p->l);
-	size_t n = 0;
-
-	while (n < STEPS_MAX && p->dir[*at]) {
-		size_t end = *at + (*at > 0) + strcspn(p->dir + *at + (*at > 0), "/");
-
-		(void)snprintf(dir, sizeof dir, "%.*s", (int)end, p->dir);
-		(void)snprintf(above, sizeof above, "%.*s", (int)*at, p->dir);
-		*at = end;
-		if (sftp_dir_known(p->f, dir))
-			continue;
-		step[n].end = end;
-		queue_step(p, dir, above, &step[n++]);
-	}
-	int rc = await_steps(p, step, n, synced, err), judged = 0;
-
-	if (rc)
-		return rc;
-	for (size_t i = 0; i < n && !judged; i++)
-		judged = judge_step(p, &step[i], err);
-	if (judged) {
-		for (size_t i = 0; i < n; i++)
-			sftp_close(p->l, &step[i].above.r.handle);
-		return judged;
-	}
-	rc = synced ? sync_steps(p, step, n, err) : 0;
-	for (size_t i = 0; i < n && !rc; i++) {
-		(void)snprintf(dir, sizeof dir, "%.*s", (int)step[i].end, p->dir);
-		sftp_dir_remember(p->f, dir);
-	}
-	return rc;
-}
-
-static int make_dirs(struct put *p, struct err *err)
-{
-	size_t at = 0;
-	int rc = 0;
-
-	if (!*p->dir || sftp_dir_known(p->f, p->dir))
-		return 0;
-	while (!rc && p->dir[at])
-		rc = make_some_dirs(p, &at, err);
-	return rc;
-}
 
 /* --- remains of puts that a crash or a cut cut off --- */
 
@@ -330,8 +146,8 @@ static int begin_put(struct put *p, bool *ret_taken, struct err *err)
 	queue_temp(p, &c[0]);
 	c[1].id = sftp_id(p->l);
 	sftp_put_path(&p->l->out, SFTP_LSTAT, c[1].id, p->path);
-	if (may_sync_dirs(p->l) && !sftp_dir_handle(p->l, p->dir) && (!*p->dir || sftp_dir_known(p->f, p->dir)))
-		c[n++].id = queue_open_dir(p->f, p->l, p->dir);
+	if (sftp_may_sync_dirs(p->l) && !sftp_dir_handle(p->l, p->dir) && (!*p->dir || sftp_dir_known(p->f, p->dir)))
+		c[n++].id = sftp_queue_open_dir(p->f, p->l, p->dir);
 	int rc = sftp_await(p->l, c, n, err);
 
 	if (rc)
@@ -407,67 +223,94 @@ static void queue_writes(struct put *p, struct cursor *c, uint64_t *off, struct 
 	}
 }
 
-/* After a refusal nothing more is sent, and what is under way is awaited. */
+/* What follows the last byte at once, without waiting for the bytes to be confirmed. */
+struct ending {
+	struct sftp_call look, sync, close;
+	size_t left; /* answers to come */
+	bool queued;
+};
+
+static void queue_ending(struct put *p, struct ending *e)
+{
+	struct sftp_link *l = p->l;
+
+	e->queued = true;
+	e->left = 2;
+	e->look.id = sftp_id(l);
+	sftp_put_handle(&l->out, SFTP_FSTAT, e->look.id, &p->h);
+	if (l->server.fsync) {
+		e->sync.id = sftp_id(l);
+		sftp_put_fsync(&l->out, e->sync.id, &p->h);
+		e->left++;
+	}
+	e->close.id = sftp_id(l);
+	sftp_put_handle(&l->out, SFTP_CLOSE, e->close.id, &p->h);
+	p->h.n = 0;
+}
+
+static bool ending_take(struct ending *e, const struct sftp_reply *r)
+{
+	struct sftp_call *all[] = {&e->look, &e->sync, &e->close};
+
+	for (size_t i = 0; i < ARRAY_LEN(all); i++) {
+		if (!all[i]->id || all[i]->id != r->id || all[i]->done)
+			continue;
+		all[i]->r = *r;
+		all[i]->done = true;
+		e->left--;
+		return true;
+	}
+	return false;
+}
+
+static int judge_ending(struct put *p, const struct ending *e, struct err *err)
+{
+	if (e->sync.id && !sftp_is_status(&e->sync.r, SFTP_OK))
+		return sftp_write_error(p->f, p->l, &e->sync.r, "sync", p->key, err);
+	if (!sftp_is_status(&e->close.r, SFTP_OK))
+		return sftp_write_error(p->f, p->l, &e->close.r, "close", p->key, err);
+	if (e->look.r.type != SFTP_ATTRS || !e->look.r.attrs.has_size)
+		return sftp_status_error(&e->look.r, "look at the file of", p->key, err);
+	if (e->look.r.attrs.size != p->size)
+		return err_set(err, ERR_IO, "cannot write %s: %llu bytes arrived, not %llu", p->key,
+		        (unsigned long long)e->look.r.attrs.size, (unsigned long long)p->size);
+	return 0;
+}
+
+/* After a refusal no more bytes are sent, and what is under way is awaited. */
 static int write_bytes(struct put *p, struct err *err)
 {
 	CLEAN(free_ptr) struct window *w = xcalloc(1, sizeof *w);
 	struct cursor c = {.src = p->src};
+	struct ending e = {.left = 0};
 	struct sftp_reply r, refused = {.type = 0};
 	uint64_t off = 0;
 	bool got;
 
-	while ((off < p->size && !refused.type) || w->calls) {
+	do {
 		if (!refused.type)
 			queue_writes(p, &c, &off, w);
+		if (!e.queued && (off == p->size || refused.type))
+			queue_ending(p, &e);
 		int rc = sftp_turn(p->l, &r, &got, err);
 
 		if (rc)
 			return rc;
-		if (!got)
+		if (!got || ending_take(&e, &r))
 			continue;
 		if (!window_take(w, r.id))
 			return sftp_unexpected(p->l, err);
 		if (!sftp_is_status(&r, SFTP_OK) && !refused.type)
 			refused = r;
-	}
-	return refused.type ? sftp_write_error(p->f, p->l, &refused, "write", p->key, err) : 0;
-}
-
-static int finish_temp(struct put *p, struct err *err)
-{
-	struct sftp_call c[3] = {{0}};
-	struct sftp_link *l = p->l;
-	size_t n = 0;
-
-	c[n].id = sftp_id(l);
-	sftp_put_handle(&l->out, SFTP_FSTAT, c[n++].id, &p->h);
-	if (l->server.fsync) {
-		c[n].id = sftp_id(l);
-		sftp_put_fsync(&l->out, c[n++].id, &p->h);
-	}
-	c[n].id = sftp_id(l);
-	sftp_put_handle(&l->out, SFTP_CLOSE, c[n++].id, &p->h);
-	p->h.n = 0;
-	int rc = sftp_await(l, c, n, err);
-
-	if (rc)
-		return rc;
-	for (size_t i = 1; i < n; i++)
-		if (!sftp_is_status(&c[i].r, SFTP_OK))
-			return sftp_write_error(p->f, l, &c[i].r, "sync", p->key, err);
-	if (c[0].r.type != SFTP_ATTRS || !c[0].r.attrs.has_size)
-		return sftp_status_error(&c[0].r, "look at the file of", p->key, err);
-	if (c[0].r.attrs.size != p->size)
-		return err_set(err, ERR_IO, "cannot write %s: %llu bytes arrived, not %llu", p->key,
-		        (unsigned long long)c[0].r.attrs.size, (unsigned long long)p->size);
-	return 0;
+	} while (!e.queued || e.left || w->calls);
+	return refused.type ? sftp_write_error(p->f, p->l, &refused, "write", p->key, err) : judge_ending(p, &e, err);
 }
 
 /* --- its name --- */
 
 static int queue_rename(struct put *p, struct sftp_call c[2], size_t *ret_n)
 {
-	const struct sftp_handle *dir = may_sync_dirs(p->l) ? sftp_dir_handle(p->l, p->dir) : NULL;
+	const struct sftp_handle *dir = sftp_may_sync_dirs(p->l) ? sftp_dir_handle(p->l, p->dir) : NULL;
 
 	*ret_n = 1;
 	c[0] = c[1] = (struct sftp_call){0};
@@ -510,7 +353,7 @@ static int publish(struct put *p, struct err *err)
 		/* A directory that was known is gone: somebody tidied up. */
 		sftp_dirs_forget(p->f);
 		sftp_dirs_drop(p->l);
-		rc = make_dirs(p, err);
+		rc = sftp_make_dirs(p->f, p->l, p->key, err);
 		if (rc)
 			return rc;
 		synced = queue_rename(p, c, &n);
@@ -521,7 +364,7 @@ static int publish(struct put *p, struct err *err)
 	if (!sftp_is_status(&c[0].r, SFTP_OK))
 		return settle_refusal(p, &c[0].r, err);
 	p->temp_made = false;
-	return synced ? sync_failed(&c[1].r, p->dir, err) : sftp_sync_dir(p->f, p->l, p->dir, err);
+	return synced ? sftp_sync_failed(&c[1].r, p->dir, err) : sftp_sync_dir(p->f, p->l, p->dir, err);
 }
 
 /* --- all of it --- */
@@ -540,7 +383,7 @@ static int put_bytes(struct put *p, struct err *err)
 		rc = sftp_sync_dir(p->f, p->l, p->dir, err);
 		return rc ? rc : taken(p, err);
 	}
-	if ((rc = make_dirs(p, err)) || (rc = write_bytes(p, err)) || (rc = finish_temp(p, err)))
+	if ((rc = sftp_make_dirs(p->f, p->l, p->key, err)) || (rc = write_bytes(p, err)))
 		return rc;
 	return publish(p, err);
 }
