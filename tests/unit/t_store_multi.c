@@ -1,5 +1,6 @@
 #include <check.h>
 #include <pthread.h>
+#include <sched.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -169,6 +170,7 @@ struct gate {
 	pthread_cond_t changed;
 	const char *held; /* prefix, NULL: none */
 	int inside, most, began, refusing;
+	bool dawdling; /* others have every chance to begin while a put is inside */
 	char seen[SEEN_MAX * 16]; /* "+KEY " at the beginning, "-KEY " at the end */
 	size_t n_seen;
 	struct store_trouble trouble;
@@ -179,6 +181,14 @@ static void note(struct gate *g, char what, const char *key)
 	g->n_seen += (size_t)snprintf(g->seen + g->n_seen, sizeof g->seen - g->n_seen, "%c%s ", what, key);
 	ck_assert_uint_lt(g->n_seen, sizeof g->seen);
 	pthread_cond_broadcast(&g->changed);
+}
+
+static void dawdle(struct gate *g)
+{
+	pthread_mutex_unlock(&g->mutex);
+	for (int i = 0; i < 20000; i++)
+		sched_yield();
+	pthread_mutex_lock(&g->mutex);
 }
 
 static int gate_put(struct store *s, const char *key, const struct store_src *src, struct err *err)
@@ -193,6 +203,8 @@ static int gate_put(struct store *s, const char *key, const struct store_src *sr
 	note(g, '+', key);
 	if (g->refusing)
 		atomic_fetch_add(&g->trouble.refusals, 1);
+	if (g->dawdling)
+		dawdle(g);
 	while (g->held && str_starts(key, g->held))
 		pthread_cond_wait(&g->changed, &g->mutex);
 	g->inside--;
@@ -325,11 +337,13 @@ START_TEST(a_site_that_refuses_gets_fewer_puts_at_once_and_more_again)
 		store_multi_wait(m);
 	}
 	g->most = 0;
+	g->dawdling = true;
 	for (int i = 0; i < 8; i++)
 		queue_put(m, (snprintf(key, sizeof key, "p/one%d", i), key), NULL);
 	store_multi_wait(m);
 	ck_assert_int_eq(g->most, 1);
 	g->refusing = 0;
+	g->dawdling = false;
 	for (int i = 0; i < 3; i++) {
 		queue_put(m, (snprintf(key, sizeof key, "p/ok%d", i), key), NULL);
 		store_multi_wait(m);
@@ -394,6 +408,29 @@ START_TEST(a_site_that_is_away_does_not_hold_the_others_for_longer_than_patience
 	ck_assert_uint_eq(good.n, 40);
 	ck_assert_uint_eq(away.n, 3);
 	store_multi_free(m);
+	store_free(sites[0]);
+	store_free(sites[1]);
+}
+END_TEST
+
+START_TEST(a_site_that_is_away_is_not_given_up_while_another_has_work)
+{
+	struct gate *g = gate_new("p/");
+	struct store *sites[2] = {&g->f.base, new_away("put * fail UNREACHABLE")};
+	struct store_multi *m = store_multi_new(sites, 2, &(struct store_multi_opts){.patience_ms = 1});
+	char key[32];
+
+	g->dawdling = true;
+	for (int i = 0; i < 4; i++)
+		queue_put(m, (snprintf(key, sizeof key, "p/%d", i), key), NULL);
+	gate_await(g, &g->inside, 4);
+	pthread_mutex_lock(&g->mutex);
+	dawdle(g);
+	pthread_mutex_unlock(&g->mutex);
+	ck_assert(!atomic_load(&sites[1]->trouble->give_up));
+	gate_hold(g, NULL);
+	store_multi_free(m);
+	ck_assert(atomic_load(&sites[1]->trouble->give_up));
 	store_free(sites[0]);
 	store_free(sites[1]);
 }
@@ -516,6 +553,7 @@ static Suite *suite(void)
 	tcase_add_test(tc, a_site_that_refuses_gets_fewer_puts_at_once_and_more_again);
 	tcase_add_test(tc, a_put_may_go_to_one_site_alone);
 	tcase_add_test(tc, a_site_that_is_away_does_not_hold_the_others_for_longer_than_patience);
+	tcase_add_test(tc, a_site_that_is_away_is_not_given_up_while_another_has_work);
 	tcase_add_test(tc, a_slow_site_holds_the_others_and_loses_nothing);
 	tcase_add_test(tc, a_site_that_finishes_nothing_for_too_long_is_given_up);
 	tcase_add_test(tc, the_last_site_is_tried_until_its_own_deadline);
