@@ -5,6 +5,9 @@
 #include "crypto/crypto.h"
 
 #define PAGE_MAX WIRE_WINDOW
+/* What is believed of the other end's word on its store; the rest depends on the connection. */
+#define CAPS_TOLD                                                                                                      \
+	(uint32_t)(STORE_CREATE_ONLY | STORE_RANGE | STORE_OBJECT_LOCK | STORE_LIST_STRONG | STORE_VERSIONS | STORE_WITNESS)
 
 struct remote {
 	struct store base;
@@ -64,6 +67,24 @@ static int ask_for(struct store *s, struct question *q, const char *what, unsign
 
 /* --- put --- */
 
+static int put_piece(struct store *s, struct call *c, const struct store_piece *piece, struct err *err)
+{
+	const unsigned char *p = piece->p;
+	size_t left = piece->n;
+	int rc = 0;
+
+	while (!rc && left) {
+		size_t n = MIN(left, FRAME_PAYLOAD);
+
+		rc = store_pace(s, n, err);
+		if (!rc)
+			rc = call_body(c, p, n, err);
+		p += n;
+		left -= n;
+	}
+	return rc;
+}
+
 static int remote_put(struct store *s, const char *key, const struct store_src *src, struct err *err)
 {
 	CLEAN(question_release) struct question q;
@@ -75,14 +96,14 @@ static int remote_put(struct store *s, const char *key, const struct store_src *
 	int rc = call_begin(remote_of(s)->w, question_of(&q), &c, err);
 
 	for (size_t i = 0; !rc && i < src->n_pieces; i++)
-		rc = call_body(c, src->piece[i].p, src->piece[i].n, err);
+		rc = put_piece(s, c, &src->piece[i], err);
 	return rc ? rc : call_end(c, NULL, err);
 }
 
 /* --- get --- */
 
 /* Parts to the sink, at most `most` bytes (0: as an object may have). */
-static int drain(struct call *c, uint64_t most, struct store_sink *sink, struct err *err)
+static int drain(struct store *s, struct call *c, uint64_t most, struct store_sink *sink, struct err *err)
 {
 	uint64_t total = 0, limit = most ? most : STORE_OBJECT_MAX;
 	int rc = 0;
@@ -98,6 +119,8 @@ static int drain(struct call *c, uint64_t most, struct store_sink *sink, struct 
 			rc = err_set(err, ERR_FORMAT, "%s: it sends more than was asked for", c->w->name);
 		size_t n = b->n;
 
+		if (!rc)
+			rc = store_pace(s, n, err);
 		if (!rc)
 			rc = sink->write(sink->arg, b->p, n, err);
 		free(b);
@@ -118,7 +141,7 @@ static int remote_get(
 	enc_u64(&q.args, range.len);
 	int rc = call_begin(remote_of(s)->w, question_of(&q), &c, err);
 
-	return rc ? rc : drain(c, range.len, sink, err);
+	return rc ? rc : drain(s, c, range.len, sink, err);
 }
 
 static int remote_get_older(struct store *s, const char *key, unsigned n, struct store_sink *sink, struct err *err)
@@ -130,7 +153,7 @@ static int remote_get_older(struct store *s, const char *key, unsigned n, struct
 	enc_u32(&q.args, n);
 	int rc = call_begin(remote_of(s)->w, question_of(&q), &c, err);
 
-	return rc ? rc : drain(c, 0, sink, err);
+	return rc ? rc : drain(s, c, 0, sink, err);
 }
 
 /* --- list --- */
@@ -149,7 +172,7 @@ static int fetch_page(
 	int rc = call_begin(remote_of(s)->w, question_of(&q), &c, err);
 
 	if (!rc)
-		rc = drain(c, PAGE_MAX, &sink, err);
+		rc = drain(s, c, PAGE_MAX, &sink, err);
 	if (!rc)
 		rc = call_end(c, &r, err);
 	if (rc)
@@ -290,6 +313,21 @@ static int remote_attack(struct store *s, enum store_attack what, const char *ke
 	return ask_for(s, &q, "attack", NULL, 0, err);
 }
 
+static int remote_cosign(struct store *s, const void *p, size_t n, struct buf *ret, struct err *err)
+{
+	CLEAN(question_release) struct question q;
+	CLEAN(call_free) struct call *c = NULL;
+	struct store_sink sink = {store_buf_write, ret};
+
+	question_init(&q, s, WIRE_COSIGN, NULL);
+	q.ask.body = n;
+	int rc = call_begin(remote_of(s)->w, question_of(&q), &c, err);
+
+	if (!rc)
+		rc = call_body(c, p, n, err);
+	return rc ? rc : drain(s, c, ret->limit - ret->len, &sink, err);
+}
+
 static void remote_free(struct store *s)
 {
 	free(s->name);
@@ -311,6 +349,7 @@ static const struct store_ops remote_ops = {
         .extend = remote_extend,
         .clock = remote_clock,
         .attack = remote_attack,
+        .cosign = remote_cosign,
 };
 
 int wire_store_open(struct wire *w, unsigned number, const char *name, bool create, struct store **ret, struct err *err)
@@ -330,24 +369,7 @@ int wire_store_open(struct wire *w, unsigned number, const char *name, bool crea
 
 	if (rc)
 		return rc;
-	s->caps = (get_u32(b) & ~(uint32_t)(STORE_LOCAL | STORE_REMOVE)) | STORE_REMOTE | STORE_THREADSAFE | STORE_DIGEST;
+	s->caps = (get_u32(b) & CAPS_TOLD) | STORE_REMOTE | STORE_THREADSAFE | STORE_DIGEST | STORE_PACED;
 	*ret = TAKE(s);
 	return 0;
-}
-
-int wire_cosign(struct store *s, const void *p, size_t n, struct buf *ret, struct err *err)
-{
-	CLEAN(question_release) struct question q = {0};
-	CLEAN(call_free) struct call *c = NULL;
-	struct store_sink sink = {store_buf_write, ret};
-
-	if (s->ops != &remote_ops)
-		return err_set(err, ERR_UNSUPPORTED, "site %s: there is no witness", s->name);
-	question_init(&q, s, WIRE_COSIGN, NULL);
-	q.ask.body = n;
-	int rc = call_begin(remote_of(s)->w, question_of(&q), &c, err);
-
-	if (!rc)
-		rc = call_body(c, p, n, err);
-	return rc ? rc : drain(c, ret->limit - ret->len, &sink, err);
 }

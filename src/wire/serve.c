@@ -64,9 +64,7 @@ static int serve_open(struct service *v, struct rd *a, struct err *err)
 	pthread_mutex_unlock(&v->at->one);
 	if (rc)
 		return rc;
-	uint32_t caps = v->at->opened->caps & ~(uint32_t)(STORE_LOCAL | STORE_REMOVE);
-
-	enc_u32(v->result, caps | STORE_REMOTE | STORE_THREADSAFE | STORE_DIGEST);
+	enc_u32(v->result, v->at->opened->caps | (v->at->s.cosign ? STORE_WITNESS : 0));
 	return 0;
 }
 
@@ -227,7 +225,7 @@ static int serve_attack(struct service *v, struct rd *a, struct err *err)
 {
 	uint8_t what = rd_u8(a);
 
-	if (!rd_end(a) || what > STORE_SHORTEN_LOCK)
+	if (!rd_end(a) || what > STORE_BAD_DIGEST)
 		return malformed(v, err);
 	return v->s->ops->attack ? v->s->ops->attack(v->s, (enum store_attack)what, v->key, err)
 	                         : err_set(err, ERR_UNSUPPORTED, "there is nothing to try");
@@ -261,11 +259,12 @@ static int serve_cosign(struct service *v, struct err *err)
 {
 	CLEAN(buf_release) struct buf in = BUF_INIT(COSIGN_MAX), out = BUF_INIT(COSIGN_MAX);
 	const struct wire_served *s = &v->at->s;
-	int rc = s->cosign ? request_text(v->r, COSIGN_MAX, &in, err)
-	                   : err_set(err, ERR_UNSUPPORTED, "there is no witness");
+	int rc = s->cosign || v->s->ops->cosign ? request_text(v->r, COSIGN_MAX, &in, err)
+	                                        : err_set(err, ERR_UNSUPPORTED, "there is no witness");
 
 	if (!rc)
-		rc = s->cosign(s->arg, in.p, in.len, &out, err);
+		rc = s->cosign ? s->cosign(s->arg, in.p, in.len, &out, err)
+		               : v->s->ops->cosign(v->s, in.p, in.len, &out, err);
 	return rc ? rc : request_part(v->r, out.p, out.len, err);
 }
 

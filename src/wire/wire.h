@@ -85,7 +85,7 @@ struct wire_served {
 	 * COSIGN. LIST: asked for every key with err NULL; what is not allowed is left out.
 	 */
 	int (*allow)(void *arg, enum wire_op op, const char *key, struct err *err);
-	/* Cosign a checkpoint: a request and its answer as in C2SP tlog-witness. NULL: ERR_UNSUPPORTED. */
+	/* As store_cosign(). NULL: what the store itself has. */
 	int (*cosign)(void *arg, const void *p, size_t n, struct buf *ret, struct err *err);
 	void *arg;
 };
@@ -96,12 +96,10 @@ struct wire_served {
 void wire_serve_store(struct wire *w, unsigned number, const struct wire_served *s);
 /*
  * The other end's store of that number. Caps are those of the store there, without LOCAL and REMOVE, with REMOTE,
- * THREADSAFE and DIGEST. ERR_MISSING: it serves none under that number.
+ * THREADSAFE, PACED and DIGEST. ERR_MISSING: it serves none under that number.
  */
 int wire_store_open(struct wire *w, unsigned number, const char *name, bool create, struct store **ret, struct err *err)
         HF_NODISCARD;
-/* Have the place behind a store of wire_store_open cosign; answer appended to ret. */
-int wire_cosign(struct store *s, const void *p, size_t n, struct buf *ret, struct err *err) HF_NODISCARD;
 
 /* --- job service --- */
 struct wire_job;

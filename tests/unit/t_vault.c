@@ -91,7 +91,7 @@ START_TEST(caps_are_those_of_the_place_without_what_the_wire_lacks)
 	CLEAN(store_free_ptr) struct store *s = new_served(NULL);
 
 	ck_assert_uint_eq(s->caps, STORE_CREATE_ONLY | STORE_RANGE | STORE_LIST_STRONG | STORE_THREADSAFE |
-	                                   STORE_REMOTE | STORE_DIGEST);
+	                                   STORE_REMOTE | STORE_DIGEST | STORE_PACED);
 }
 END_TEST
 
