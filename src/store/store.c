@@ -121,6 +121,7 @@ static const struct driver {
 } drivers[] = {
         {"file", open_file},
         {"mem", open_mem},
+        {"s3", store_s3_open},
         {"sftp", open_sftp},
 };
 

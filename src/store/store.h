@@ -141,6 +141,7 @@ struct store_config {
 	/* s3: values, borrowed for the call and kept in locked memory */
 	const char *access_key, *secret_key, *session_token;
 	const char *region, *endpoint, *ca_file; /* NULL: us-east-1; AWS's; the system's */
+	bool may_remove; /* s3: have STORE_REMOVE, which writers never need */
 	struct store_lock_policy {
 		int64_t ms, evidence_ms; /* each new object is locked for so long; evidence_ms: keys below l/. 0: not */
 		bool governance;         /* else COMPLIANCE */
@@ -221,6 +222,11 @@ bool store_key_ok(const char *key);
 int store_file_open(const char *dir, const struct store_config *c, struct store **ret, struct err *err) HF_NODISCARD;
 /* Path of an object's file, newly allocated; the object need not exist. ERR_UNSUPPORTED without STORE_LOCAL. */
 int store_local_path(struct store *s, const char *key, char **ret, struct err *err) HF_NODISCARD;
+/*
+ * rest: "bucket/prefix". Capabilities are what the bucket shows when it is opened. Its keys are flat: a key that is the
+ * directory of another one is taken as any other, and nobody makes such keys here.
+ */
+int store_s3_open(const char *rest, const struct store_config *c, struct store **ret, struct err *err) HF_NODISCARD;
 /*
  * rest: "user@host:port/directory", decoded. Up to four connections, made as they are needed. Create-only by the rename
  * of OpenSSH, which links; who holds the credentials can overwrite and remove all the same: docs/security.md.
