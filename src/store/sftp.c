@@ -301,7 +301,7 @@ static void set_up(struct sftp_store *f, const struct store_config *c)
 
 	f->base.ops = &sftp_ops;
 	f->base.caps =
-	        STORE_CREATE_ONLY | STORE_RANGE | STORE_LIST_STRONG | STORE_REMOVE | STORE_THREADSAFE | STORE_REMOTE;
+	        STORE_CREATE_ONLY | STORE_RANGE | STORE_LIST_STRONG | STORE_REMOVE | STORE_THREADSAFE | STORE_REMOTE | STORE_PACED;
 	pthread_mutex_init(&f->mutex, NULL);
 	pthread_condattr_init(&attr);
 	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
@@ -315,7 +315,8 @@ static void set_up(struct sftp_store *f, const struct store_config *c)
 	f->ssh.backend = c && c->ssh_library ? SSH_LIBSSH2 : SSH_AUTO;
 }
 
-int store_sftp_open(const char *rest, const struct store_config *c, struct store **ret, struct err *err)
+int sftp_open_timed(
+        const char *rest, const struct store_config *c, int64_t idle_ms, struct store **ret, struct err *err)
 {
 	struct sftp_store *f = xcalloc(1, sizeof *f);
 	size_t n = strcspn(rest, "/");
@@ -332,6 +333,7 @@ int store_sftp_open(const char *rest, const struct store_config *c, struct store
 		f->ssh.user = f->user;
 		f->ssh.identity = f->identity;
 		f->ssh.known_hosts = f->known_hosts;
+		f->ssh.idle_ms = idle_ms;
 		rc = look_in(f, c && c->create, err);
 	}
 	if (rc) {
@@ -340,4 +342,9 @@ int store_sftp_open(const char *rest, const struct store_config *c, struct store
 	}
 	*ret = &f->base;
 	return 0;
+}
+
+int store_sftp_open(const char *rest, const struct store_config *c, struct store **ret, struct err *err)
+{
+	return sftp_open_timed(rest, c, 0, ret, err);
 }

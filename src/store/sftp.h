@@ -27,6 +27,9 @@ struct sftp_store {
 	size_t n_known, cap_known;
 };
 
+/* store_sftp_open() with another time after which a silent link is given up; 0: the usual one. */
+int sftp_open_timed(const char *rest, const struct store_config *c, int64_t idle_ms, struct store **ret,
+        struct err *err) HF_NODISCARD;
 /* A link for one operation: an idle one that still stands, or a new one; waits when all are in use. */
 int sftp_acquire(struct sftp_store *f, struct sftp_link **ret, struct err *err) HF_NODISCARD;
 /* Give it back; a broken one is closed. NULL is fine. */

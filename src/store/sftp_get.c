@@ -10,6 +10,7 @@ struct part {
 	unsigned char *kept;    /* `got` bytes that cannot be handed on yet; NULL: none */
 };
 struct get {
+	struct sftp_store *f;
 	struct sftp_link *l;
 	const char *key;
 	struct store_sink *sink;
@@ -129,6 +130,8 @@ static int take_data(struct get *g, const struct sftp_reply *r, struct err *err)
 		keep(p, r->data, r->n_data);
 	p->got += r->n_data;
 	p->id = 0;
+	if (!rc)
+		rc = store_pace(&g->f->base, r->n_data, err);
 	if (rc)
 		return rc;
 	if (p->got < p->want) {
@@ -195,6 +198,7 @@ int sftp_get(struct store *s, const char *key, struct store_range range, struct 
 	{
 		CLEAN(get_release) struct get *g = xcalloc(1, sizeof *g);
 
+		g->f = f;
 		g->l = l;
 		g->key = key;
 		g->sink = sink;

@@ -206,14 +206,20 @@ static bool window_take(struct window *w, uint32_t id)
 	return false;
 }
 
-static void queue_writes(struct put *p, struct cursor *c, uint64_t *off, struct window *w)
+/* Where the site has a rate, one write is queued at a time: what waits here would leave in a burst. */
+static int queue_writes(struct put *p, struct cursor *c, uint64_t *off, struct window *w, struct err *err)
 {
+	size_t queue = p->f->base.pace ? 1 : QUEUE_BYTES;
 	struct sftp_link *l = p->l;
 
 	while (*off < p->size && w->calls < SFTP_CALLS_MAX && w->bytes < SFTP_WINDOW &&
-	        l->out.len - l->out_at < QUEUE_BYTES) {
+	        l->out.len - l->out_at < queue) {
 		uint32_t n = (uint32_t)MIN(p->size - *off, l->max_write), id = sftp_id(l);
 
+		int rc = store_pace(&p->f->base, n, err);
+
+		if (rc)
+			return rc;
 		sftp_put_write(&l->out, id, &p->h, *off, n);
 		add_bytes(&l->out, c, n);
 		w->id[w->calls] = id;
@@ -221,6 +227,7 @@ static void queue_writes(struct put *p, struct cursor *c, uint64_t *off, struct 
 		w->bytes += n;
 		*off += n;
 	}
+	return 0;
 }
 
 /* What follows the last byte at once, without waiting for the bytes to be confirmed. */
@@ -288,14 +295,16 @@ static int write_bytes(struct put *p, struct err *err)
 	bool got;
 
 	do {
-		if (!refused.type)
-			queue_writes(p, &c, &off, w);
+		int rc = refused.type ? 0 : queue_writes(p, &c, &off, w, err);
+
 		if (!e.queued && (off == p->size || refused.type))
 			queue_ending(p, &e);
-		int rc = sftp_turn(p->l, &r, &got, err);
-
-		if (rc)
+		if (!rc)
+			rc = sftp_turn(p->l, &r, &got, err);
+		if (rc) {
+			p->l->broken = true; /* answers are still on their way */
 			return rc;
+		}
 		if (!got || ending_take(&e, &r))
 			continue;
 		if (!window_take(w, r.id))

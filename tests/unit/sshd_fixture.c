@@ -82,6 +82,7 @@ static void kill_children(pid_t of)
 	for (const struct dirent *e; d && (e = readdir(d));) {
 		if (e->d_name[0] < '1' || e->d_name[0] > '9' || parent_of(e->d_name) != of)
 			continue;
+		(void)kill(atoi(e->d_name), SIGSTOP); /* it shall not see its children end */
 		kill_children(atoi(e->d_name));
 		(void)kill(atoi(e->d_name), SIGKILL);
 	}
