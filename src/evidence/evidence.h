@@ -49,6 +49,9 @@ int merkle_inclusion(const unsigned char (*leaves)[SHA256_LEN], uint64_t n, uint
         struct err *err) HF_NODISCARD;
 int merkle_consistency(const unsigned char (*leaves)[SHA256_LEN], uint64_t n, uint64_t old_size, struct buf *out,
         struct err *err) HF_NODISCARD;
+/* The same proof for `old` with n_more leaves behind it: old is the tree itself, not its leaves. */
+int merkle_consistency_on(const struct merkle *old, const unsigned char (*more)[SHA256_LEN], uint64_t n_more,
+        struct buf *out, struct err *err) HF_NODISCARD;
 /* Verification (RFC 9162, 2.1.3.2 and 2.1.4.2) of n_proof hashes from outside. */
 bool merkle_inclusion_ok(const unsigned char leaf[SHA256_LEN], uint64_t index, uint64_t size,
         const unsigned char *proof, size_t n_proof, const unsigned char root[SHA256_LEN]);
@@ -152,7 +155,8 @@ struct evidence_site {
 	struct err err; /* code 0 when the site has all that is signed */
 };
 enum { EVIDENCE_PUBLISH_ALL = 1 }; /* forget what is known of the site and offer every object again */
-/* Bring every site up to the newest checkpoint; create-only, equal bytes are fine. A site that fails does not stop the
+/* Bring every site up to the newest checkpoint; create-only, equal bytes are fine. A site with a witness is asked to
+ * cosign it: its refusal is ERR_FORK, its silence is only logged. A site that fails does not stop the
  * others. Returns 0 when all are up to date; else the worst of the sites' codes: ERR_FORK (other bytes under a name of
  * ours, or a checkpoint that this log never signed) before any other. */
 int evidence_publish(struct evidence_log *log, struct evidence_site *sites, size_t n, unsigned flags, struct err *err)

@@ -147,6 +147,34 @@ int merkle_consistency(
 	return 0;
 }
 
+/* The nodes left of the old tree's end are its peaks: nothing of it has to be read again. */
+int merkle_consistency_on(const struct merkle *old, const unsigned char (*more)[SHA256_LEN], uint64_t n_more,
+        struct buf *out, struct err *err)
+{
+	uint64_t from = 0, to = old->size + n_more;
+	size_t start = out->len;
+
+	if (!old->size)
+		return err_set(err, ERR_USAGE, "there is no proof for an empty tree");
+	while (old->size != to) {
+		uint64_t mid = from + split_of(to - from);
+		bool left = old->size <= mid;
+		int rc = left ? put_range(more, mid - old->size, to - old->size, out, err)
+		              : buf_put(out, old->peak[__builtin_ctzll(mid - from)], SHA256_LEN, err);
+
+		if (rc)
+			return rc;
+		if (left)
+			to = mid;
+		else
+			from = mid;
+	}
+	if (from != 0 && buf_put(out, old->peak[__builtin_ctzll(to - from)], SHA256_LEN, err))
+		return -ERR_NOMEM;
+	reverse_hashes(out, start);
+	return 0;
+}
+
 bool merkle_inclusion_ok(const unsigned char leaf[SHA256_LEN], uint64_t index, uint64_t size,
         const unsigned char *proof, size_t n_proof, const unsigned char root[SHA256_LEN])
 {

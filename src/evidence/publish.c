@@ -6,6 +6,7 @@
 #include <string.h>
 #include <unistd.h>
 #include "base/fs.h"
+#include "base/log.h"
 
 #define HINTS_MAX (1u << 20)
 
@@ -196,6 +197,30 @@ static int look(struct pub *p, struct err *err)
 	return 0;
 }
 
+/* A witness that says nothing costs nothing but its cosignature; one that sees a fork is heard. */
+static int have_cosigned(struct pub *p, struct err *err)
+{
+	CLEAN(cp_line_release) struct cp_line line = {0};
+	CLEAN(lines_release) struct lines l = {.fd = -1};
+	const unsigned char *text;
+	struct err why = ERR_INIT;
+	size_t n;
+
+	if (!(p->site->store->caps & STORE_WITNESS) || !p->size)
+		return 0;
+	lines_init(&l, p->log->cp_fd, p->line);
+	if (lines_next(&l, &text, &n, NULL) != LINE_WHOLE || cp_line_parse(text, n, p->log->pub, &line, NULL))
+		return 0;
+	if (!log_cosign(p->log, p->site->store, &line, &why))
+		return 0;
+	if (why.code == ERR_FORK) {
+		*err = why;
+		return -ERR_FORK;
+	}
+	log_msg(LOG_WARN, "%s", why.msg);
+	return 0;
+}
+
 static int publish_one(struct pub *p, unsigned flags, struct err *err)
 {
 	CLEAN(free_ptr) char *vkey = evidence_vkey(p->log->pub), *text = NULL;
@@ -211,7 +236,9 @@ static int publish_one(struct pub *p, unsigned flags, struct err *err)
 		snprintf(key, sizeof(key), "l/%s/key", p->log->id);
 		rc = put_same(p, key, text, strlen(text), err);
 	}
-	return rc ? rc : put_rest(p, err);
+	if (!rc)
+		rc = put_rest(p, err);
+	return rc ? rc : have_cosigned(p, err);
 }
 
 static json_t *load_hints(const struct evidence_log *log)
