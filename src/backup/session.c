@@ -56,7 +56,7 @@ static void start_multi(struct session *s)
 			s->multi_site[s->n_multi] = i;
 			st[s->n_multi++] = s->o.site[i].store;
 		}
-	s->multi = store_multi_new(st, s->n_multi, NULL);
+	s->multi = store_multi_new(st, s->n_multi, &(struct store_multi_opts){.patience_ms = s->o.patience_ms});
 	free(st);
 }
 

@@ -44,6 +44,7 @@ struct session_opts {
 	char run[33];
 	int64_t now;
 	bool dry_run; /* nothing is put, offered or written */
+	int64_t patience_ms; /* with a site that is away, as store_multi_opts has it; 0: its default */
 };
 
 struct session;
@@ -55,7 +56,8 @@ const char *session_attempt(const struct session *s);
 struct index *session_index(struct session *s);
 /* May chunks of this pack (index pack number) be reused at every site that takes part? */
 bool session_usable(const struct session *s, uint32_t pack_no);
-/* Queue a put to every active site (index objects from one thread only); done(arg) when all have it or failed. Order at a site is the order of calls. */
+/* Queue a put to every active site (index objects from one thread only); done(arg) when all have it or failed. At a site packs
+ * arrive in any order, everything else once all that was put before it is there. A site that is away is given up when the others have long been waiting for it. */
 void session_put(struct session *s, const char *key, const struct store_src *src, void (*done)(void *arg), void *arg);
 /* Wait for what is queued. ERR_UNREACHABLE (or the site's own error) when no active site is left. */
 int session_flush(struct session *s, struct err *err) HF_NODISCARD;

@@ -65,12 +65,39 @@ static int make_pending(struct session *s, size_t n, const struct snapshot *snap
 	return rc ? rc : pending_save(s->dir, p, err);
 }
 
-static int decide(struct session *s, size_t n, const struct pending *p, const struct buf *object, struct err *err)
+/* To all sites at once, behind what is queued there: each decides for itself, and none waits for another. */
+static void put_fates(struct session *s, const struct pending *p)
 {
-	struct session_site *site = &s->o.site[n];
 	char key[STORE_KEY_MAX + 1];
+	key_attempt(key, s->o.keys->source, s->attempt, "fate");
+	for (size_t i = 0; i < s->n_multi; i++) {
+		size_t n = s->multi_site[i];
+		const struct store_piece piece = {p[n].fate.p, p[n].fate.len};
+		if (s->o.site[n].state == SITE_ACTIVE)
+			store_multi_put_at(s->multi, i, key, &(struct store_src){&piece, 1}, NULL, NULL);
+	}
+	store_multi_wait(s->multi);
+}
+
+/* How the put of a fate ended. That it is there already is no failure when it is this one: then an earlier put of it did arrive. */
+static int fate_put(struct session *s, size_t multi_no, const struct pending *p, struct err *why)
+{
+	const struct session_site *site = &s->o.site[s->multi_site[multi_no]];
+	const struct err *failed = store_multi_error(s->multi, multi_no);
+	char key[STORE_KEY_MAX + 1];
+	if (failed && failed->code == ERR_EXISTS)
+		return store_put_same(site->store, key_attempt(key, s->o.keys->source, s->attempt, "fate"), p->fate.p, p->fate.len, why);
+	if (!failed)
+		return 0;
+	*why = *failed;
+	return err_rc(why);
+}
+
+static int decide(struct session *s, size_t multi_no, const struct pending *p, const struct buf *object, struct err *err)
+{
+	struct session_site *site = &s->o.site[s->multi_site[multi_no]];
 	struct err why = ERR_INIT;
-	int rc = store_put_same(site->store, key_attempt(key, s->o.keys->source, s->attempt, "fate"), p->fate.p, p->fate.len, &why);
+	int rc = fate_put(s, multi_no, p, &why);
 	if (rc) {
 		session_site_fail(site, rc == -ERR_EXISTS ? SITE_LOST : SITE_FAILED, &why);
 		if (rc == -ERR_EXISTS)
@@ -137,11 +164,15 @@ int session_commit(struct session *s, const struct snapshot_facts *facts, const 
 	ret->new_lineage = s->new_lineage;
 	memcpy(ret->lineage, s->lineage, NAME16);
 	memcpy(ret->digest, snap.digest, ID_LEN);
-	for (size_t i = 0; i < s->o.n_sites && !rc; i++)
-		if (s->o.site[i].state == SITE_ACTIVE) {
-			rc = decide(s, i, &p[i], &object, err);
-			ret->committed += s->o.site[i].state == SITE_COMMITTED;
-		}
+	if (!rc)
+		put_fates(s, p);
+	for (size_t i = 0; i < s->n_multi && !rc; i++) {
+		size_t n = s->multi_site[i];
+		if (s->o.site[n].state != SITE_ACTIVE)
+			continue;
+		rc = decide(s, i, &p[n], &object, err);
+		ret->committed += s->o.site[n].state == SITE_COMMITTED;
+	}
 	for (size_t i = 0; i < s->o.n_sites; i++)
 		pending_release(&p[i]);
 	free(p);

@@ -195,6 +195,7 @@ void fixture_begin(struct fixture *f, struct fixture_run *run)
 	        .cfg = &f->cfg,
 	        .site = f->session_site,
 	        .n_sites = f->n_sites,
+	        .patience_ms = f->patience_ms,
 	        .now = f->now};
 	struct writer_opts wo = {.keys = &f->keys,
 	        .recipient = &f->recipient,

@@ -28,6 +28,7 @@ struct fixture {
 	struct recipient recipient;
 	struct cfg cfg;
 	struct session_result result; /* of the last commit */
+	int64_t patience_ms;          /* of the sessions */
 	int64_t now;                  /* wall ns of the next run; a minute is added by each */
 	uint32_t fixed_cut;           /* writer option, 0: by content */
 };

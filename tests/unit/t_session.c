@@ -380,6 +380,52 @@ START_TEST(a_fate_that_did_not_arrive_is_offered_again)
 }
 END_TEST
 
+/* Site 1 goes away where the rule says, and its retry filter would try for hours. */
+static int back_up_while_it_goes_away(const char *rule, const char *text)
+{
+	const struct store_retry hourly = {.base_ms = 3600000, .cap_ms = 3600000, .total_ms = 36000000};
+	struct store *kept = f.store[1];
+
+	f.store[1] = store_retry_new(with_fault(1, rule), &hourly);
+	f.patience_ms = 1;
+	int rc = try_back_up(text);
+
+	store_free(f.store[1]);
+	f.store[1] = kept;
+	return rc;
+}
+
+START_TEST(a_site_that_goes_away_in_the_middle_holds_nobody_and_is_brought_up_later)
+{
+	ck_ok(back_up_while_it_goes_away(_i ? "put p/ fail UNREACHABLE" : "put i/ fail UNREACHABLE", "one"));
+	ck_assert_uint_eq(f.result.committed, 1);
+	ck_assert_int_eq(f.session_site[0].state, SITE_COMMITTED);
+	ck_assert_int_eq(f.session_site[1].state, SITE_FAILED);
+	ck_assert_ptr_nonnull(strstr(f.session_site[1].err.msg, "given up"));
+	ck_assert(!state_has("pending/site-1"));
+	ck_intact(0, 1);
+	back_up("two");
+	ck_assert_int_eq(f.session_site[1].state, SITE_BEHIND);
+	ck_ok(bring(0, 1));
+	back_up("three");
+	ck_assert_uint_eq(f.result.committed, 2);
+	ck_intact(1, 3);
+}
+END_TEST
+
+START_TEST(a_site_that_goes_away_before_its_fate_is_offered_it_again)
+{
+	ck_ok(back_up_while_it_goes_away("put w/ fail UNREACHABLE after 2", "one"));
+	ck_assert_uint_eq(f.result.committed, 1);
+	ck_assert_int_eq(f.session_site[1].state, SITE_FAILED);
+	ck_assert(state_has("pending/site-1"));
+	back_up("two");
+	ck_assert_uint_eq(f.result.committed, 2);
+	ck_intact(0, 2);
+	ck_intact(1, 2);
+}
+END_TEST
+
 START_TEST(a_snapshot_that_no_site_took_is_offered_by_the_next_run)
 {
 	struct store *kept = f.store[0];
@@ -822,6 +868,8 @@ static Suite *suite(void)
 	tcase_add_test(t, without_any_site_nothing_is_signed);
 	tcase_add_test(t, a_site_that_fails_on_the_way_does_not_stop_the_other);
 	tcase_add_test(t, a_fate_that_did_not_arrive_is_offered_again);
+	tcase_add_loop_test(t, a_site_that_goes_away_in_the_middle_holds_nobody_and_is_brought_up_later, 0, 2);
+	tcase_add_test(t, a_site_that_goes_away_before_its_fate_is_offered_it_again);
 	tcase_add_test(t, a_snapshot_that_no_site_took_is_offered_by_the_next_run);
 	tcase_add_test(t, an_attempt_that_others_declared_dead_is_lost_at_that_site_only);
 	tcase_add_test(t, a_snapshot_dead_everywhere_is_not_called_committed);
