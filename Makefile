@@ -100,7 +100,7 @@ check-all: lint
 	$(Q)$(MAKE) --no-print-directory -j2 SAN=address,undefined build-tests
 	$(Q)$(MAKE) --no-print-directory -j2 SAN=thread build-threaded
 	$(Q)$(MAKE) --no-print-directory docs-check
-	$(Q)tests/run $(foreach t,$(UNIT),$(t)=build/address-undefined/tests/$(t)) \
+	$(Q)tests/with-servers tests/run $(foreach t,$(UNIT),$(t)=build/address-undefined/tests/$(t)) \
 		$(foreach t,$(THREADED),$(t)-threads=build/thread/tests/$(t)) \
 		$(foreach f,$(FUZZ),$(f)-corpus='build/address-undefined/fuzz/replay_$(f:f_%=%) tests/fuzz/corpus/$(f:f_%=%)') \
 		$(foreach i,$(INTEGRATION),$(basename $(notdir $(i)))='HOLDFAST=$(CURDIR)/$(B)/holdfast $(i)')
@@ -117,7 +117,7 @@ integration: $(B)/holdfast ## integration tests: real programs, real files
 lint: ## include layers, sizes, shell scripts
 	$(Q)tests/tools/check-layers.py
 	$(Q)tests/tools/check-size.py
-	$(Q)shellcheck -S warning tests/run $(wildcard tests/tools/*.sh tests/integration/*.sh tests/lib/*.sh tests/bench/*.sh examples/*.sh)
+	$(Q)shellcheck -S warning tests/run tests/with-servers $(wildcard tests/tools/*.sh tests/integration/*.sh tests/lib/*.sh tests/bench/*.sh examples/*.sh)
 
 FUZZ_SECONDS ?= 600
 fuzz: ## fuzz every decoder for FUZZ_SECONDS (needs clang and libclang-rt-14-dev); new inputs join the corpora

@@ -24,6 +24,12 @@
 #define WAIT_MAX_S 60 /* as long as a site may have us wait before the next request */
 #define NS_PER_S INT64_C(1000000000)
 
+/* A handle of libcurl's and the connection that it holds open. */
+struct link {
+	CURL *curl;
+	int fd; /* as libcurl opened it last; -1: not yet */
+};
+
 struct s3_http {
 	struct s3_place place;
 	char *access_key, *region, *ca_file;
@@ -33,14 +39,14 @@ struct s3_http {
 	const struct store *paced;
 	_Atomic int64_t not_before_ns; /* boot clock: the site asked for a pause until then */
 	pthread_mutex_t mutex;
-	CURL *idle[IDLE_HANDLES];
+	struct link *idle[IDLE_HANDLES];
 	size_t n_idle;
 };
 
 /* One request on its way. */
 struct transfer {
 	struct s3_http *http;
-	CURL *curl;
+	struct link *link;
 	const struct s3_request *request;
 	struct s3_answer *answer;
 	size_t piece, piece_off; /* of the body, where the next byte is */
@@ -57,6 +63,12 @@ static void global_init(void)
 {
 	if (curl_global_init(CURL_GLOBAL_ALL))
 		BUG("libcurl cannot be initialised");
+}
+
+static void link_free(struct link *l)
+{
+	curl_easy_cleanup(l->curl);
+	free(l);
 }
 
 struct s3_http *s3_http_new(const struct s3_http_config *c)
@@ -87,7 +99,7 @@ void s3_http_free(struct s3_http *h)
 	if (!h)
 		return;
 	while (h->n_idle)
-		curl_easy_cleanup(h->idle[--h->n_idle]);
+		link_free(h->idle[--h->n_idle]);
 	s3_place_release(&h->place);
 	free(h->access_key);
 	free(h->region);
@@ -104,24 +116,31 @@ const struct s3_place *s3_http_place(const struct s3_http *h)
 }
 
 /* A handle keeps its connection between requests; threads take whichever is free. */
-static CURL *take_handle(struct s3_http *h)
+static struct link *take_link(struct s3_http *h)
 {
 	pthread_mutex_lock(&h->mutex);
-	CURL *c = h->n_idle ? h->idle[--h->n_idle] : NULL;
+	struct link *l = h->n_idle ? h->idle[--h->n_idle] : NULL;
 	pthread_mutex_unlock(&h->mutex);
-	return c ? c : curl_easy_init();
+	if (l)
+		return l;
+	l = xcalloc(1, sizeof *l);
+	l->fd = -1;
+	l->curl = curl_easy_init();
+	if (!l->curl)
+		BUG("no memory for a connection");
+	return l;
 }
 
-static void give_handle(struct s3_http *h, CURL *c)
+static void give_link(struct s3_http *h, struct link *l)
 {
-	curl_easy_reset(c);
+	curl_easy_reset(l->curl);
 	pthread_mutex_lock(&h->mutex);
 	bool keep = h->n_idle < IDLE_HANDLES;
 	if (keep)
-		h->idle[h->n_idle++] = c;
+		h->idle[h->n_idle++] = l;
 	pthread_mutex_unlock(&h->mutex);
 	if (!keep)
-		curl_easy_cleanup(c);
+		link_free(l);
 }
 
 void s3_query_add(struct s3_request *r, const char *name, const char *value)
@@ -208,13 +227,22 @@ static size_t on_read(char *to, size_t size, size_t count, void *arg)
 
 /* --- the answer --- */
 
-/* Some services send head and body of an answer apart and wait for the acknowledgement of the first: not 40 ms, then. */
-static void acknowledge(CURL *c)
+static curl_socket_t on_open(void *arg, curlsocktype purpose, struct curl_sockaddr *to)
 {
-	curl_socket_t fd = CURL_SOCKET_BAD;
+	struct link *l = arg;
 
-	if (!curl_easy_getinfo(c, CURLINFO_ACTIVESOCKET, &fd) && fd != CURL_SOCKET_BAD)
-		(void)setsockopt(fd, IPPROTO_TCP, TCP_QUICKACK, &(int){1}, sizeof(int));
+	(void)purpose;
+	l->fd = socket(to->family, to->socktype | SOCK_CLOEXEC, to->protocol);
+	return l->fd < 0 ? CURL_SOCKET_BAD : l->fd;
+}
+
+/*
+ * Some services send head and body of an answer apart, and the body only when the head is acknowledged (Ceph, as it
+ * comes): that is not to take the 40 ms for which the kernel would hold an acknowledgement back.
+ */
+static void acknowledge(const struct link *l)
+{
+	(void)setsockopt(l->fd, IPPROTO_TCP, TCP_QUICKACK, &(int){1}, sizeof(int));
 }
 
 static size_t on_header(char *line, size_t size, size_t count, void *arg)
@@ -223,7 +251,7 @@ static size_t on_header(char *line, size_t size, size_t count, void *arg)
 
 	t->rc = s3_answer_line(t->answer, line, size * count, t->err);
 	if (size * count <= 2)
-		acknowledge(t->curl);
+		acknowledge(t->link);
 	return t->rc ? 0 : size * count;
 }
 
@@ -378,8 +406,11 @@ static void set_options(CURL *c, struct s3_http *h, struct transfer *t, char err
 	(void)curl_easy_setopt(c, CURLOPT_LOW_SPEED_LIMIT, (long)IDLE_BYTES_PER_S);
 	(void)curl_easy_setopt(c, CURLOPT_LOW_SPEED_TIME, h->idle_s);
 	(void)curl_easy_setopt(c, CURLOPT_MAXAGE_CONN, CONNECTION_AGE_S);
+	(void)curl_easy_setopt(c, CURLOPT_MAXCONNECTS, 1L);
 	(void)curl_easy_setopt(c, CURLOPT_BUFFERSIZE, BLOCK);
 	(void)curl_easy_setopt(c, CURLOPT_ERRORBUFFER, error);
+	(void)curl_easy_setopt(c, CURLOPT_OPENSOCKETFUNCTION, on_open);
+	(void)curl_easy_setopt(c, CURLOPT_OPENSOCKETDATA, t->link);
 	(void)curl_easy_setopt(c, CURLOPT_HEADERFUNCTION, on_header);
 	(void)curl_easy_setopt(c, CURLOPT_HEADERDATA, t);
 	(void)curl_easy_setopt(c, CURLOPT_WRITEFUNCTION, on_write);
@@ -456,13 +487,11 @@ int s3_exchange(struct s3_http *h, const struct s3_request *r, struct s3_answer 
 
 	if (rc)
 		return rc;
-	CURL *c = take_handle(h);
-
-	if (!c)
-		return err_set(err, ERR_NOMEM, "no memory for a connection");
+	struct link *l = take_link(h);
+	CURL *c = l->curl;
 	struct curl_slist *headers = signed_headers(h, r, path, digest);
 
-	t.curl = c;
+	t.link = l;
 	seek_body(&t);
 	set_options(c, h, &t, error);
 	set_method(c, r, &t);
@@ -471,7 +500,7 @@ int s3_exchange(struct s3_http *h, const struct s3_request *r, struct s3_answer 
 	CURLcode code = curl_easy_perform(c);
 
 	wipe_list(headers);
-	give_handle(h, c);
+	give_link(h, l);
 	if (t.rc)
 		return t.rc;
 	if (code != CURLE_OK)
