@@ -47,3 +47,42 @@ int enroll_seal(const struct source_keys *k, const struct cfg *cfg, const struct
 			rc = store_put_same(sites->site[i].store, key, b.p, b.len, err);
 	return rc;
 }
+
+static int make_opening(const struct job *j, const struct enroll_opening *e, const char *path, struct opening_key *ret, struct err *err)
+{
+	CLEAN(free_ptr) char *dir = fs_join(j->root->keys, "recovery");
+	int rc = fs_mkdirs(j->root->keys, 0700, err);
+	if (!rc)
+		rc = fs_mkdirs(dir, 0700, err);
+	if (rc)
+		return rc;
+	opening_key_generate(ret, e->repo, j->plan->name, e->root_pub);
+	return opening_key_save(ret, path, err);
+}
+
+int enroll_opening(const struct job *j, struct enroll_opening *e, struct opening_key *ret, struct err *err)
+{
+	CLEAN(free_ptr) char *path = path_opening_key(j);
+	struct err why = ERR_INIT;
+	*ret = (struct opening_key){0};
+	int rc = opening_key_load(ret, path, &why);
+	if (rc && rc != -ERR_MISSING) {
+		*err = why;
+		return rc;
+	}
+	if (rc && !e->may_make)
+		return 0;
+	e->made = rc != 0;
+	rc = rc ? make_opening(j, e, path, ret, err) : 0;
+	if (!rc && e->fresh && !memcmp(ret->root_pub, e->root_pub, ED25519_PUB_LEN))
+		memcpy(e->repo, ret->repo, REPO_ID_LEN);
+	if (!rc && memcmp(ret->repo, e->repo, REPO_ID_LEN))
+		rc = err_set(err, ERR_USAGE, "%s opens another repository than the one at the sites", path);
+	if (rc) {
+		opening_key_release(ret);
+		return rc;
+	}
+	e->have = true;
+	memcpy(e->pub, ret->pub, X25519_LEN);
+	return 0;
+}

@@ -6,24 +6,8 @@
 #include "base/log.h"
 #include "base/rng.h"
 #include "base/str.h"
-#include "job/enroll.h"
+#include "job/init_int.h"
 #include "job/remote_source.h"
-
-struct init {
-	const struct job *j;
-	struct sites sites;
-	struct secret root_seed, log_seed;
-	unsigned char root_pub[ED25519_PUB_LEN], log_pub[ED25519_PUB_LEN];
-	struct opening_key opening;
-	struct cfg cfg;      /* what the sites have, or will have */
-	bool have_cfg, changed;
-	json_t *made, *keep;
-};
-
-static void made(struct init *in, const char *path)
-{
-	json_array_append_new(in->made, json_string(path));
-}
 
 static void keep(struct init *in, const char *path, const char *why)
 {
@@ -42,35 +26,9 @@ static int make_dirs(struct init *in, struct err *err)
 		if (rc)
 			return rc;
 		if (!there)
-			made(in, dirs[i]);
+			init_made(in, dirs[i]);
 	}
 	return 0;
-}
-
-static int make_root_key(struct init *in, struct err *err)
-{
-	CLEAN(free_ptr) char *path = path_root_key(in->j);
-	CLEAN(free_ptr) char *pub_path = path_root_pub(in->j);
-	struct err why = ERR_INIT;
-	int rc = sign_key_load(path, "root", &in->root_seed, in->root_pub, &why);
-	if (rc && rc != -ERR_MISSING)
-		*err = why;
-	if (rc != -ERR_MISSING)
-		return rc;
-	if (fs_exists(pub_path)) { /* it was taken off-line, as it should be */
-		err_set(err, ERR_USAGE, "%s is not there, and the repository's configuration must be signed", path);
-		return err_hint(err, "bring the root key back for this command");
-	}
-	char hex[2 * ED25519_PUB_LEN + 2];
-	ed25519_generate(&in->root_seed, in->root_pub);
-	hex_encode(hex, in->root_pub, ED25519_PUB_LEN);
-	strcat(hex, "\n");
-	rc = sign_key_save(path, "root", &in->root_seed, err);
-	if (!rc)
-		rc = fs_create(pub_path, hex, strlen(hex), 0644, err);
-	if (!rc)
-		made(in, path);
-	return rc;
 }
 
 /* The log makes its own key; it also keeps the first record of the installation. */
@@ -88,7 +46,7 @@ static int make_log(struct init *in, struct err *err)
 		return rc;
 	ed25519_public(&in->log_seed, in->log_pub);
 	if (!there)
-		made(in, path);
+		init_made(in, path);
 	return 0;
 }
 
@@ -140,55 +98,6 @@ static void new_cfg(struct init *in)
 	in->changed = true;
 }
 
-static void add_class(struct init *in)
-{
-	struct cfg *c = &in->cfg;
-	c->class_ = xrealloc(c->class_, (c->n_classes + 1) * sizeof *c->class_);
-	struct cfg_class *k = &c->class_[c->n_classes++];
-	*k = (struct cfg_class){.recipient = xcalloc(1, sizeof *k->recipient), .n_recipients = 1};
-	str_copy(k->name, sizeof k->name, in->j->plan->name);
-	str_copy(k->custody, sizeof k->custody, "host");
-	recipient_init(&k->recipient[0], in->opening.pub);
-	in->changed = true;
-}
-
-/* One that is there before the repository is what an init left that did not come to its end: it goes on with that. */
-static int take_opening_key(struct init *in, const char *path, struct err *err)
-{
-	struct cfg *c = &in->cfg;
-	if (!in->have_cfg && !memcmp(in->opening.root_pub, in->root_pub, ED25519_PUB_LEN))
-		memcpy(c->repo, in->opening.repo, REPO_ID_LEN);
-	if (memcmp(in->opening.repo, c->repo, REPO_ID_LEN))
-		return err_set(err, ERR_USAGE, "%s opens another repository than the one at the sites", path);
-	if (!in->have_cfg)
-		add_class(in);
-	return 0;
-}
-
-static int make_opening_key(struct init *in, struct err *err)
-{
-	CLEAN(free_ptr) char *path = path_opening_key(in->j);
-	struct err why = ERR_INIT;
-	int rc = opening_key_load(&in->opening, path, &why);
-	if (!rc)
-		return take_opening_key(in, path, err);
-	if (rc != -ERR_MISSING) {
-		*err = why;
-		return rc;
-	}
-	if (cfg_find_class(&in->cfg, in->j->plan->name)) { /* there is one, kept elsewhere: needed only to enrol sources */
-		in->opening = (struct opening_key){0};
-		return 0;
-	}
-	opening_key_generate(&in->opening, in->cfg.repo, in->j->plan->name, in->root_pub);
-	rc = opening_key_save(&in->opening, path, err);
-	if (rc)
-		return rc;
-	made(in, path);
-	add_class(in);
-	return 0;
-}
-
 static int enrol_log(struct init *in)
 {
 	struct cfg *c = &in->cfg;
@@ -202,90 +111,6 @@ static int enrol_log(struct init *in)
 	*l = (struct cfg_log){0};
 	str_copy(l->origin, sizeof l->origin, origin);
 	memcpy(l->pub, in->log_pub, ED25519_PUB_LEN);
-	in->changed = true;
-	return 0;
-}
-
-/* What init knows of a source's keys: those of a source on another host stay there. */
-struct enrolled {
-	bool remote;
-	struct source_keys keys; /* local */
-	uint32_t epoch;
-	unsigned char pub[ED25519_PUB_LEN];
-};
-
-static int enrol_here(struct init *in, const struct plan_source *ps, const struct secret *psk, struct enrolled *k, struct err *err)
-{
-	bool is_new;
-	struct enroll e = {.root = in->j->root, .plan = in->j->plan->name, .source = ps->name, .repo = in->cfg.repo, .psk = psk};
-	int rc = enroll_keys(&e, &k->keys, &is_new, err);
-	if (rc)
-		return rc;
-	k->epoch = k->keys.epoch;
-	memcpy(k->pub, k->keys.sign_pub, ED25519_PUB_LEN);
-	CLEAN(free_ptr) char *path = path_source_key(in->j, ps->name, k->epoch);
-	if (is_new)
-		made(in, path);
-	return 0;
-}
-
-static int enrol_there(struct init *in, const struct plan_source *ps, const struct secret *psk, struct enrolled *k, struct err *err)
-{
-	bool is_new;
-	char text[512];
-	struct remote_enroll e = {.source = ps, .repo = in->cfg.repo, .root_pub = in->root_pub, .psk = psk};
-	int rc = remote_enroll(in->j, &e, k->pub, &k->epoch, &is_new, err);
-	snprintf(text, sizeof text, "%s: keys of source '%s'", ps->host, ps->name);
-	if (!rc && is_new)
-		made(in, text);
-	return rc;
-}
-
-/* Keys are made only for a source that is not enrolled: who has lost them must not be given others unseen. */
-static int make_or_find_keys(struct init *in, const struct plan_source *ps, struct enrolled *k, struct err *err)
-{
-	CLEAN(secret_release) struct secret psk = {0};
-	const struct cfg_source *known = cfg_find_source(&in->cfg, ps->name);
-	k->remote = host_is_remote(ps->host);
-	if (!known && in->opening.r.len)
-		opening_key_psk(&in->opening, ps->name, &psk);
-	const struct secret *given = psk.len ? &psk : NULL;
-	int rc = k->remote ? enrol_there(in, ps, given, k, err) : enrol_here(in, ps, given, k, err);
-	if (!rc || k->remote || err->code != ERR_USAGE)
-		return rc;
-	if (known)
-		return err_set(err, ERR_USAGE, "source '%s' is enrolled, but its keys are not here: its host must keep them", ps->name);
-	err_set(err, ERR_USAGE, "enrolling source '%s' needs the class secret, which is in the opening key", ps->name);
-	return err_hint(err, "bring keys/recovery/%s.key back for this command", in->j->plan->name);
-}
-
-static bool is_signer(const struct cfg_source *s, const struct enrolled *k)
-{
-	for (size_t i = 0; i < s->n_signers; i++)
-		if (s->signer[i].epoch == k->epoch && !s->signer[i].revoked && !memcmp(s->signer[i].pub, k->pub, ED25519_PUB_LEN))
-			return true;
-	return false;
-}
-
-/* Keys of a source, and its place in the configuration. */
-static int enrol_source(struct init *in, const struct plan_source *ps, struct enrolled *k, struct err *err)
-{
-	struct cfg *c = &in->cfg;
-	int rc = make_or_find_keys(in, ps, k, err);
-	if (rc)
-		return rc;
-	const struct cfg_source *known = cfg_find_source(c, ps->name);
-	if (known && !is_signer(known, k))
-		return err_set(err, ERR_FORK, "source '%s': its host holds other keys than those that are enrolled", ps->name);
-	if (known)
-		return 0;
-	c->source = xrealloc(c->source, (c->n_sources + 1) * sizeof *c->source);
-	struct cfg_source *s = &c->source[c->n_sources++];
-	*s = (struct cfg_source){.signer = xcalloc(1, sizeof *s->signer), .n_signers = 1};
-	str_copy(s->name, sizeof s->name, ps->name);
-	str_copy(s->class_name, sizeof s->class_name, in->j->plan->name);
-	s->signer[0].epoch = k->epoch;
-	memcpy(s->signer[0].pub, k->pub, ED25519_PUB_LEN);
 	in->changed = true;
 	return 0;
 }
@@ -331,7 +156,7 @@ static int put_cfg(struct init *in, struct err *err)
 	return rc ? rc : put_everywhere(in, key_fmt(key, "cfg/%llu", (unsigned long long)in->cfg.n), &b, err);
 }
 
-static int seal(struct init *in, const struct plan_source *ps, const struct enrolled *k, struct err *err)
+static int seal(struct init *in, const struct plan_source *ps, const struct init_source *k, struct err *err)
 {
 	return k->remote ? remote_seal(in->j, ps, &in->sites, err) : enroll_seal(&k->keys, &in->cfg, &in->sites, err);
 }
@@ -343,20 +168,20 @@ static int run_init(struct init *in, struct err *err)
 	if (!rc)
 		rc = sites_open(in->j, NULL, true, &in->sites, err);
 	if (!rc)
-		rc = make_root_key(in, err);
+		rc = init_root_key(in, err);
 	if (!rc)
 		rc = survey_cfg(in, err);
 	if (!rc && !in->have_cfg)
 		new_cfg(in);
 	if (!rc)
-		rc = make_opening_key(in, err);
+		rc = init_opening_key(in, err);
 	if (!rc)
 		rc = make_log(in, err);
 	if (!rc)
 		rc = enrol_log(in);
-	struct enrolled *keys = xcalloc(p->n_sources + 1, sizeof *keys);
+	struct init_source *keys = xcalloc(p->n_sources + 1, sizeof *keys);
 	for (size_t i = 0; !rc && i < p->n_sources; i++)
-		rc = enrol_source(in, &p->sources[i], &keys[i], err);
+		rc = init_source(in, &p->sources[i], &keys[i], err);
 	if (!rc)
 		rc = put_cfg(in, err);
 	for (size_t i = 0; !rc && i < p->n_sources; i++)
@@ -371,9 +196,12 @@ static json_t *init_report(struct init *in)
 {
 	char repo[2 * REPO_ID_LEN + 1];
 	CLEAN(free_ptr) char *root = path_root_key(in->j);
-	CLEAN(free_ptr) char *opening = path_opening_key(in->j);
+	CLEAN(free_ptr) char *opening = init_opening_place(in);
 	hex_encode(repo, in->cfg.repo, REPO_ID_LEN);
-	keep(in, opening, "opens every copy; with one site it is all that a recovery needs. Keep two, off-line, and remove it from this machine");
+	if (in->opening_there)
+		keep(in, opening, "opens every copy, and is on that host alone. Keep another off-line: with one site it is all that a recovery needs");
+	else
+		keep(in, opening, "opens every copy; with one site it is all that a recovery needs. Keep two, off-line, and remove it from this machine");
 	keep(in, root, "signs the repository's configuration; needed again only by init. Keep it off-line");
 	json_t *sites = json_array();
 	for (size_t i = 0; i < in->sites.n; i++)
@@ -415,7 +243,9 @@ int job_init(const struct job *j, json_t **result, struct err *err)
 		probe_sites(j);
 	secret_release(&in.root_seed);
 	secret_release(&in.log_seed);
-	opening_key_release(&in.opening);
+	for (size_t i = 0; in.psk && i < j->plan->n_sources; i++)
+		secret_release(&in.psk[i]);
+	free(in.psk);
 	cfg_release(&in.cfg);
 	json_decref(in.made);
 	json_decref(in.keep);

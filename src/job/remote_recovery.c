@@ -4,6 +4,7 @@
 #include "agent/agent.h"
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/mem.h"
 #include "base/str.h"
 #include "job/agent_doc.h"
 
@@ -45,7 +46,7 @@ int remote_recovery_open(const struct job *j, const struct remote_host *h, const
 	struct agent_config c = {.host = h->host, .program = PROGRAM, .identity = h->identity, .known_hosts = h->known_hosts, .cancel = j->cancel};
 	struct agent *a;
 	int rc = agent_start(&c, &a, err);
-	if (rc && err->code == ERR_UNREACHABLE) /* which is said of sites */
+	if (rc && (err->code == ERR_UNREACHABLE || err->code == ERR_MISSING)) /* which are said of sites and copies */
 		err->code = ERR_FAILED;
 	if (rc)
 		return err_wrap(err, "the recovery host");
@@ -232,5 +233,51 @@ int remote_restore(struct remote_recovery *r, const struct job_select *sel, cons
 		clocks_apply(&l.clocks, json_object_get(*ret, "moments"));
 	if (!rc && !*ret)
 		rc = err_set(err, ERR_FORMAT, WHAT ": there is none");
+	return rc;
+}
+
+static int read_opening(const json_t *o, struct enroll_opening *e, struct err *err)
+{
+	unsigned char repo[REPO_ID_LEN];
+	int rc = json_get_bool(o, "have", WHAT, &e->have, err);
+	if (rc)
+		return rc;
+	if (!e->have)
+		return e->may_make ? err_set(err, ERR_FORMAT, WHAT ": no key, although one was to be made") : 0;
+	if ((rc = json_get_bool(o, "made", WHAT, &e->made, err)) || (rc = json_get_hex(o, "repository", WHAT, repo, sizeof repo, err)) ||
+		(rc = json_get_hex(o, "public", WHAT, e->pub, X25519_LEN, err)))
+		return rc;
+	if (!e->fresh && memcmp(repo, e->repo, sizeof repo))
+		return err_set(err, ERR_FORK, WHAT ": the key there is of another repository");
+	memcpy(e->repo, repo, sizeof repo);
+	return 0;
+}
+
+int remote_opening(struct remote_recovery *r, struct enroll_opening *e, const bool *wanted, struct secret *psk, struct err *err)
+{
+	CLEAN(json_release) json_t *doc = NULL;
+	CLEAN(json_release) json_t *answer = NULL;
+	const struct plan *p = r->j->plan;
+	struct listener l = {0};
+	json_t *names = json_array();
+	int rc = agent_doc_new(r->j, &doc, err);
+	for (size_t i = 0; i < p->n_sources; i++)
+		if (wanted[i])
+			json_array_append_new(names, json_string(p->sources[i].name));
+	json_object_update_missing_new(doc, json_pack("{s:o, s:o, s:b, s:b, s:o}", "repository", json_hex(e->repo, REPO_ID_LEN), "root", json_hex(e->root_pub, ED25519_PUB_LEN), "fresh",
+		e->fresh, "may_make", e->may_make, "sources", names));
+	if (!rc)
+		rc = run(r, "opening", doc, &l, &answer, err);
+	if (!rc)
+		rc = read_opening(answer, e, err);
+	for (size_t i = 0; !rc && e->have && i < p->n_sources; i++) {
+		unsigned char b[32];
+		if (!wanted[i])
+			continue;
+		rc = json_get_b64(json_object_get(answer, "psk"), p->sources[i].name, WHAT, b, sizeof b, err);
+		if (!rc)
+			secret_set(&psk[i], b, sizeof b);
+		mem_cleanse(b, sizeof b);
+	}
 	return rc;
 }

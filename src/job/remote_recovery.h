@@ -5,6 +5,7 @@
 #ifndef JOB_REMOTE_RECOVERY_H
 #define JOB_REMOTE_RECOVERY_H
 
+#include "job/enroll.h"
 #include "job/rehearse.h"
 #include "job/restore_run.h"
 
@@ -21,5 +22,7 @@ void remote_recovery_close_ptr(struct remote_recovery **r); /* for CLEAN() */
 int remote_rehearse(struct remote_recovery *r, const struct rehearsal *what, report_fn line, void *arg, struct rehearsal_end *ret, struct err *err) HF_NODISCARD;
 /* As restore_run(); o->to is a name below that host's own directory of restored data. */
 int remote_restore(struct remote_recovery *r, const struct job_select *sel, const struct job_restore_opts *o, json_t **ret, struct err *err) HF_NODISCARD;
+/* As enroll_opening(), at that host: the key stays there. psk, by source of the plan, is filled for those that are wanted. */
+int remote_opening(struct remote_recovery *r, struct enroll_opening *e, const bool *wanted, struct secret *psk, struct err *err) HF_NODISCARD;
 
 #endif

@@ -18,7 +18,7 @@ static int start(const struct job *j, const struct plan_source *ps, struct agent
 {
 	struct agent_config c = {.host = ps->host, .program = PROGRAM, .identity = ps->identity, .known_hosts = ps->known_hosts, .cancel = j->cancel};
 	int rc = agent_start(&c, ret, err);
-	if (rc && err->code == ERR_UNREACHABLE) /* which is said of sites, and then the run counts as queued */
+	if (rc && (err->code == ERR_UNREACHABLE || err->code == ERR_MISSING)) /* which are said of sites and copies */
 		err->code = ERR_FAILED;
 	return rc ? err_wrap(err, "source '%s'", ps->name) : 0;
 }

@@ -11,6 +11,7 @@
 #include "base/str.h"
 #include "job/agent_doc.h"
 #include "job/drill_stores.h"
+#include "job/enroll.h"
 #include "job/rehearse.h"
 #include "job/restore_run.h"
 
@@ -243,6 +244,49 @@ static int restore(struct request *q, json_t **ret, struct err *err)
 	return rc;
 }
 
+/* --- enrolment --- */
+
+/* For each name asked for: what its host needs of the class secret, once. */
+static int add_psks(const struct request *q, const struct opening_key *o, json_t *to, struct err *err)
+{
+	json_t *names, *v;
+	size_t i;
+	int rc = json_get_arr(q->doc, "sources", WHAT, &names, err);
+	json_array_foreach (names, i, v) {
+		CLEAN(secret_release) struct secret psk = {0};
+		const char *name = json_string_value(v);
+		if (rc || !name || !plan_source(q->plan, name))
+			return rc ? rc : err_set(err, ERR_FORMAT, WHAT ": a source that the plan does not have");
+		opening_key_psk(o, name, &psk);
+		json_object_set_new(to, name, json_b64(psk.p, psk.len));
+	}
+	return rc;
+}
+
+static int opening(struct request *q, json_t **ret, struct err *err)
+{
+	unsigned char root_pub[ED25519_PUB_LEN];
+	struct enroll_opening e = {.root_pub = root_pub};
+	struct opening_key o = {0};
+	int rc = json_get_hex(q->doc, "root", WHAT, root_pub, sizeof root_pub, err);
+	if (!rc)
+		rc = json_get_hex(q->doc, "repository", WHAT, e.repo, sizeof e.repo, err);
+	if (!rc)
+		rc = json_get_bool(q->doc, "fresh", WHAT, &e.fresh, err);
+	if (!rc)
+		rc = json_get_bool(q->doc, "may_make", WHAT, &e.may_make, err);
+	if (!rc)
+		rc = enroll_opening(&q->job, &e, &o, err);
+	if (rc)
+		return rc;
+	json_t *answer = json_pack("{s:b, s:b, s:o, s:o, s:{}}", "have", e.have, "made", e.made, "repository", json_hex(e.repo, REPO_ID_LEN), "public", json_hex(e.pub, X25519_LEN), "psk");
+	if (e.have)
+		rc = add_psks(q, &o, json_object_get(answer, "psk"), err);
+	opening_key_release(&o);
+	*ret = answer;
+	return rc;
+}
+
 int serve_recovery(void *arg, struct wire_job *job, const char *kind, const json_t *doc, json_t **ret, struct err *err)
 {
 	CLEAN(request_release) struct request q = {.root = arg, .wj = job, .doc = doc};
@@ -253,5 +297,7 @@ int serve_recovery(void *arg, struct wire_job *job, const char *kind, const json
 		return rehearsal(&q, ret, err);
 	if (str_eq(kind, "restore"))
 		return restore(&q, ret, err);
+	if (str_eq(kind, "opening"))
+		return opening(&q, ret, err);
 	return err_set(err, ERR_UNSUPPORTED, "a recovery agent does not know the job '%.40s'", kind);
 }

@@ -1,5 +1,5 @@
 /*
- * The jobs of a recovery agent, at the host that alone holds the opening key: rehearse and restore. Which plans it carries out is this
+ * The jobs of a recovery agent, at the host that alone holds the opening key: opening (which makes it), rehearse and restore. Which plans it carries out is this
  * host's word (job/trust.h), and whether the key may be used that of job/release.h; the controller relays the sites for reading and
  * judges what it is told.
  */
