@@ -111,7 +111,7 @@ build-threaded: $(THREADED:%=$(B)/tests/%)
 unit: $(UNIT:%=$(B)/tests/%) ## unit tests of this variant
 	$(Q)tests/run $(foreach t,$(UNIT),$(t)=$(B)/tests/$(t))
 
-integration: $(B)/holdfast ## integration tests: real programs, real files
+integration: all ## integration tests: real programs, real files
 	$(Q)tests/run $(foreach i,$(INTEGRATION),$(basename $(notdir $(i)))='HOLDFAST=$(CURDIR)/$(B)/holdfast $(i)')
 
 lint: ## include layers, sizes, shell scripts
