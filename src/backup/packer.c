@@ -198,11 +198,12 @@ int packer_open(struct packer *k, const struct writer_opts *o, struct err *err)
 	k->dry_run = o->dry_run;
 	pthread_mutex_init(&k->mutex, NULL);
 	pthread_cond_init(&k->freed, NULL);
-	queue_init(&k->uploads, PACKS_OPEN);
+	k->n_packs = MIN(1 + session_width(o->session), PACKS_MAX);
+	queue_init(&k->uploads, k->n_packs);
 	k->used = xcalloc((size_t)index_packs(session_index(o->session)) + 1, 1);
 	session_key_generate(&k->key, o->keys->repo, o->keys->source);
 	k->coder = pack_coder_new(o->keys->repo, o->keys->source, &o->keys->s.id_key, o->level);
-	for (size_t i = 0; i < PACKS_OPEN; i++)
+	for (size_t i = 0; i < k->n_packs; i++)
 		k->pack[i].p = pack_new();
 	int rc = seal_envelopes(k, o, err);
 	if (rc)
@@ -232,7 +233,7 @@ void packer_close(struct packer *k)
 	/* queued puts still point into our packs */
 	if (session_flush(k->session, &ignored))
 		log_msg(LOG_DEBUG, "while stopping: %s", ignored.msg);
-	for (size_t i = 0; i < PACKS_OPEN; i++)
+	for (size_t i = 0; i < k->n_packs; i++)
 		pack_free(k->pack[i].p);
 	free(k->env);
 	free(k->fresh.id);
@@ -258,7 +259,7 @@ static int start_pack(struct packer *k, struct err *err)
 		}
 		if (k->cur)
 			return 0; /* another worker was quicker */
-		for (size_t i = 0; i < PACKS_OPEN; i++)
+		for (size_t i = 0; i < k->n_packs; i++)
 			if (!k->pack[i].in_use) {
 				struct open_pack *op = &k->pack[i];
 				*op = (struct open_pack){.p = op->p, .in_use = true};

@@ -119,6 +119,11 @@ void session_put(struct session *s, const char *key, const struct store_src *src
 	store_multi_put(s->multi, key, src, done, arg);
 }
 
+unsigned session_width(const struct session *s)
+{
+	return store_multi_width(s->multi);
+}
+
 int session_flush(struct session *s, struct err *err)
 {
 	store_multi_wait(s->multi);

@@ -59,6 +59,8 @@ bool session_usable(const struct session *s, uint32_t pack_no);
 /* Queue a put to every active site (index objects from one thread only); done(arg) when all have it or failed. At a site packs
  * arrive in any order, everything else once all that was put before it is there. A site that is away is given up when the others have long been waiting for it. */
 void session_put(struct session *s, const char *key, const struct store_src *src, void (*done)(void *arg), void *arg);
+/* Packs that the widest active site takes at a time. */
+unsigned session_width(const struct session *s);
 /* Wait for what is queued. ERR_UNREACHABLE (or the site's own error) when no active site is left. */
 int session_flush(struct session *s, struct err *err) HF_NODISCARD;
 /* The attempt is alive. */

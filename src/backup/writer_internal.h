@@ -23,7 +23,7 @@ struct open_pack {
 	unsigned inflight; /* rooms reserved and not yet sealed */
 	bool closing, in_use;
 };
-#define PACKS_OPEN 2
+#define PACKS_MAX 5 /* four on their way to a distant site, one being filled */
 struct packer {
 	struct session *session;
 	const struct source_keys *keys;
@@ -33,7 +33,8 @@ struct packer {
 	bool dry_run;
 	pthread_mutex_t mutex;
 	pthread_cond_t freed;
-	struct open_pack pack[PACKS_OPEN];
+	struct open_pack pack[PACKS_MAX];
+	size_t n_packs; /* of them, one more than the sites take at a time */
 	struct open_pack *cur;
 	struct id_set fresh;
 	struct pack_list brought;   /* packs of this run */

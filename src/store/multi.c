@@ -462,6 +462,15 @@ void store_multi_put_at(struct store_multi *m, size_t i, const char *key, const 
 	job_unref(m, job);
 }
 
+unsigned store_multi_width(const struct store_multi *m)
+{
+	unsigned width = 1;
+
+	for (size_t i = 0; i < m->n; i++)
+		width = MAX(width, m->site[i].n_putters);
+	return width;
+}
+
 void store_multi_wait(struct store_multi *m)
 {
 	pthread_mutex_lock(&m->mutex);

@@ -338,6 +338,8 @@ void store_multi_put_at(struct store_multi *m, size_t i, const char *key, const 
         void (*done)(void *arg), void *arg);
 /* Wait until all that was queued is done and every done() has returned. */
 void store_multi_wait(struct store_multi *m);
+/* Puts that the widest site takes at a time: the caller needs one buffer more to keep it busy. At least 1. */
+unsigned store_multi_width(const struct store_multi *m);
 /* First failure of site i, or NULL. Valid until store_multi_free(). */
 const struct err *store_multi_error(struct store_multi *m, size_t i);
 /* Stop using site i from now on. */

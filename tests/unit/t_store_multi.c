@@ -270,6 +270,7 @@ START_TEST(a_distant_site_takes_four_packs_at_once)
 	struct store_multi *m = store_multi_new(&site, 1, NULL);
 	char key[32];
 
+	ck_assert_uint_eq(store_multi_width(m), 4);
 	for (int i = 0; i < 7; i++)
 		queue_put(m, (snprintf(key, sizeof key, "p/%d", i), key), NULL);
 	gate_await(g, &g->inside, 4);
@@ -290,6 +291,7 @@ START_TEST(a_site_that_is_near_or_not_threadsafe_takes_one_put_at_a_time)
 	site->caps &= ~(uint32_t)(_i ? STORE_REMOTE : STORE_THREADSAFE);
 	struct store_multi *m = store_multi_new(&site, 1, NULL);
 
+	ck_assert_uint_eq(store_multi_width(m), 1);
 	for (int i = 0; i < 30; i++)
 		queue_put(m, (snprintf(key, sizeof key, "p/%d", i), key), NULL);
 	store_multi_free(m);
