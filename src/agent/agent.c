@@ -18,6 +18,7 @@
 
 #define LEAVE_MS 10000 /* for a child to end once it was told good-bye */
 #define TAIL 600
+#define ARGS_MAX 16
 
 struct agent {
 	char *name, *install;
@@ -100,12 +101,25 @@ static char *install_command(const struct agent_config *c, const struct agent_ho
 
 /* --- starting --- */
 
+static void add_args(const char *argv[ARGS_MAX + 1], const struct agent_config *c)
+{
+	size_t n = 0;
+	while (argv[n])
+		n++;
+	for (size_t i = 0; c->args && c->args[i]; i++) {
+		BUG_ON(n >= ARGS_MAX);
+		argv[n++] = c->args[i];
+	}
+	argv[n] = NULL;
+}
+
 static int start_child(struct agent *a, const struct agent_config *c, struct err *err)
 {
 	CLEAN(free_ptr) char *file = c->path ? xstrdup(c->path) : beside(c->program);
-	const char *const argv[] = {file, c->root ? "--root" : NULL, c->root, NULL};
+	const char *argv[ARGS_MAX + 1] = {file, c->root ? "--root" : NULL, c->root, NULL};
 	const struct proc_opts o = {.stdin_fd = -1};
 	int pair[2];
+	add_args(argv, c);
 	a->said = memfd_create("said", MFD_CLOEXEC);
 	if (a->said < 0 || socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair))
 		return err_sys(err, ERR_IO, "start %s", c->program);
@@ -118,7 +132,8 @@ static int start_child(struct agent *a, const struct agent_config *c, struct err
 
 static int start_ssh(struct agent *a, const struct agent_config *c, const struct agent_host *h, struct err *err)
 {
-	const char *const argv[] = {c->program, NULL};
+	const char *argv[ARGS_MAX + 1] = {c->program, NULL};
+	add_args(argv, c);
 	const struct ssh_config sc = {
 	        .host = h->host,
 	        .user = h->has_user ? h->user : NULL,
@@ -176,7 +191,9 @@ static int greet(struct agent *a, const struct agent_config *c, struct err *err)
 	int fd = a->ssh ? ssh_fd(a->ssh) : a->fd;
 	if (wire_new(fd, fd, &o, &a->wire, err))
 		return not_greeted(a, err);
-	if (str_eq(wire_peer_role(a->wire), c->program))
+	const char *role = wire_peer_role(a->wire);
+	size_t n = strlen(c->program);
+	if (str_starts(role, c->program) && (!role[n] || role[n] == ' '))
 		return 0;
 	(void)err_set(err, ERR_UNSUPPORTED, "%s answers as '%.60s'", a->name, wire_peer_role(a->wire));
 	return err_hint(err, "the key's command= at that host must be %s", c->program);
@@ -234,6 +251,11 @@ void agent_end_ptr(struct agent **a)
 }
 
 /* --- work --- */
+
+struct wire *agent_wire(struct agent *a)
+{
+	return a->wire;
+}
 
 void agent_relay(struct agent *a, unsigned number, struct store *site, const struct wire_access *rights)
 {

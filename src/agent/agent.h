@@ -24,6 +24,7 @@ struct agent_config {
 	const char *program;     /* its name: "holdfast-source" */
 	const char *path;        /* local only: its file; NULL: beside the running program */
 	const char *root;        /* local only: its --root, or NULL; over SSH the other host decides */
+	const char *const *args; /* more arguments, NULL-terminated, or NULL; a forced command over SSH decides otherwise */
 	const char *identity, *known_hosts; /* files for SSH; NULL: what ssh takes by itself */
 	const atomic_bool *cancel; /* may be NULL */
 };
@@ -38,6 +39,7 @@ void agent_end(struct agent *a);
 void agent_end_ptr(struct agent **a); /* for CLEAN() */
 /* "holdfast-source at ssh://backup@db1.example" */
 const char *agent_name(const struct agent *a);
+struct wire *agent_wire(struct agent *a);
 /* Let it use a site's store (borrowed until agent_end) under a number below AGENT_RELAYS, with these rights. Once a number. */
 void agent_relay(struct agent *a, unsigned number, struct store *site, const struct wire_access *rights);
 /*
