@@ -89,9 +89,12 @@ int sftp_write_error(struct sftp_store *f, struct sftp_link *l, const struct sft
 		return sftp_status_error(r, what, key, err);
 	(void)sftp_id(l);
 	sftp_put_statvfs(&l->out, c.id, sftp_path(f, "", path));
-	if (!sftp_await(l, &c, 1, NULL) && c.r.type == SFTP_EXTENDED_REPLY && !sftp_get_space(&c.r, &space, NULL) &&
-	        (space.bytes < l->max_write || !space.files))
-		return err_set(err, ERR_NOSPACE, "cannot %s %s: the site's disk is full", what, key);
+	if (!sftp_await(l, &c, 1, NULL) && c.r.type == SFTP_EXTENDED_REPLY && !sftp_get_space(&c.r, &space, NULL)) {
+		if (space.read_only)
+			return err_set(err, ERR_DENIED, "cannot %s %s: the site's disk is read-only", what, key);
+		if (space.bytes < l->max_write || !space.files)
+			return err_set(err, ERR_NOSPACE, "cannot %s %s: the site's disk is full", what, key);
+	}
 	(void)sftp_status_error(r, what, key, err);
 	if (err)
 		(void)err_hint(err, "the server does not say why; a quota is one reason");
@@ -300,8 +303,8 @@ static void set_up(struct sftp_store *f, const struct store_config *c)
 	pthread_condattr_t attr;
 
 	f->base.ops = &sftp_ops;
-	f->base.caps =
-	        STORE_CREATE_ONLY | STORE_RANGE | STORE_LIST_STRONG | STORE_REMOVE | STORE_THREADSAFE | STORE_REMOTE | STORE_PACED;
+	f->base.caps = STORE_CREATE_ONLY | STORE_RANGE | STORE_LIST_STRONG | STORE_REMOVE | STORE_THREADSAFE |
+	               STORE_REMOTE | STORE_PACED;
 	pthread_mutex_init(&f->mutex, NULL);
 	pthread_condattr_init(&attr);
 	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);

@@ -19,7 +19,7 @@ static int make_scrap(struct sftp_store *f, struct sftp_link *l, char *path, str
 	if (rc)
 		return rc;
 	if (c[1].r.type != SFTP_HANDLE)
-		return sftp_status_error(&c[1].r, "make", name, err);
+		return sftp_write_error(f, l, &c[1].r, "make", name, err);
 	*h = c[1].r.handle;
 	c[0] = (struct sftp_call){.id = sftp_id(l)};
 	sftp_put_write(&l->out, c[0].id, h, 0, 1);
@@ -140,7 +140,7 @@ static int attack_on(
 		return rc;
 	if (sftp_is_status(&first, SFTP_NO_SUCH_FILE))
 		return sftp_missing(f, l, key, err);
-	return sftp_status_error(&first, "harm", key, err);
+	return sftp_write_error(f, l, &first, "harm", key, err);
 }
 
 int sftp_attack(struct store *s, enum store_attack what, const char *key, struct err *err)

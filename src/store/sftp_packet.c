@@ -367,6 +367,7 @@ int sftp_get_space(const struct sftp_reply *r, struct sftp_space *ret, struct er
 		return malformed(err, "statvfs");
 	if (__builtin_mul_overflow(v[1], v[4], &ret->bytes))
 		ret->bytes = UINT64_MAX;
+	ret->read_only = v[9] & 1;
 	ret->files = v[5] ? v[7] : UINT64_MAX; /* some file systems do not count them */
 	return 0;
 }

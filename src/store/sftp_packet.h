@@ -90,6 +90,7 @@ struct sftp_limits {
 };
 struct sftp_space {
 	uint64_t bytes, files; /* free for this user */
+	bool read_only;
 };
 
 /* --- requests: appended to b, whose ceiling must have room (else it aborts) --- */

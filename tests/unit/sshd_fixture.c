@@ -102,10 +102,12 @@ static unsigned read_number(const char *dir, const char *name)
 
 void sshd_start(struct sshd *s, const char *dir, const char *const *config)
 {
-	const char *argv[ARGS_MAX] = {"tests/lib/sshd.sh", dir};
-	size_t n = 2;
+	CLEAN(free_ptr) char *own = xstrdup(dir); /* may be s->dir */
 	CLEAN(free_ptr) char *pid_file = fs_join(dir, "pid");
+	const char *argv[ARGS_MAX] = {"tests/lib/sshd.sh", own};
+	size_t n = 2;
 
+	dir = own;
 	while (config && *config) {
 		BUG_ON(n + 1 == ARGS_MAX);
 		argv[n++] = *config++;
