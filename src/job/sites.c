@@ -2,6 +2,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
+#include "agent/vault.h"
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/str.h"
@@ -112,7 +113,10 @@ static struct store *with_filters(struct site_way *w, struct store *s)
 /* The place itself, by the scheme of its URL. */
 static int open_place(const struct site_way *w, const struct store_config *c, struct store **ret, struct err *err)
 {
-	return store_open(w->ps->url, c, ret, err);
+	if (!agent_vault_url(w->ps->url))
+		return store_open(w->ps->url, c, ret, err);
+	int rc = agent_vault_open(w->ps->url, c, ret, err);
+	return rc ? err_wrap(err, "site %s", c->name) : 0;
 }
 
 /*

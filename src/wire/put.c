@@ -50,8 +50,7 @@ static void keep(struct body *b, struct block *piece)
 	b->block[b->n++] = piece;
 }
 
-/* The digest that a key's last component promises. */
-static bool promised(const char *key, unsigned char ret[SHA256_LEN])
+bool wire_key_digest(const char *key, unsigned char ret[SHA256_LEN])
 {
 	const char *slash = strrchr(key, '/'), *name = slash ? slash + 1 : key;
 
@@ -114,7 +113,7 @@ int serve_put(struct request *r, struct store *s, const char *key, struct err *e
 
 	if (n > STORE_OBJECT_MAX)
 		return err_set(err, ERR_NOMEM, "an object of %llu bytes is too large", (unsigned long long)n);
-	if (promised(key, want))
+	if (wire_key_digest(key, want))
 		b.h = sha256_new();
 	if (n > KEPT_MAX)
 		rc = open_spool(r, &spool, err);

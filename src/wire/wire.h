@@ -94,6 +94,8 @@ struct wire_served {
  * or m. and these) are hashed while they are received: other bytes are ERR_CORRUPT before anything is visible.
  */
 void wire_serve_store(struct wire *w, unsigned number, const struct wire_served *s);
+/* The digest that a key's last component promises; false when it is none. */
+bool wire_key_digest(const char *key, unsigned char ret[32]);
 /*
  * The other end's store of that number. Caps are those of the store there, without LOCAL and REMOVE, with REMOTE,
  * THREADSAFE, PACED and DIGEST. ERR_MISSING: it serves none under that number.
