@@ -13,7 +13,7 @@
 #include "store_conformance.h"
 #include "store_rich.h"
 
-/* The filters of distant sites, retry and throttle, by a clock of the tests' own: nothing sleeps here. */
+/* The retry filter, by a clock of the tests' own: nothing sleeps here. */
 
 #define MINUTE INT64_C(60000)
 #define WAITS_MAX 4096
@@ -671,170 +671,13 @@ START_TEST(several_threads_share_a_shaky_site)
 }
 END_TEST
 
-/* --- throttle --- */
-
-#define RATE (UINT64_C(256) << 10)
-
-struct day {
-	struct clock c; /* first: the clock's functions take it */
-	int minute, calls, leave_after;
-};
-
-static int day_minute(void *arg)
+static Suite *suite(void)
 {
-	struct day *d = arg;
+	Suite *s = suite_create("store retry");
+	TCase *tc = tcase_create("retry");
 
-	return d->leave_after && ++d->calls > d->leave_after ? 12 * 60 : d->minute;
-}
-
-static struct store_throttle slow(struct day *d, int64_t from, int64_t to)
-{
-	return (struct store_throttle){RATE, from, to, day_minute, clock_now, clock_wait, d, &d->c.cancel};
-}
-
-static void expect_took(const struct clock *c, int64_t since, int64_t ms)
-{
-	ck_assert_int_le(c->now - since, ms);
-	ck_assert_int_ge(c->now - since, ms - 260); /* a quarter of a second is given in advance */
-}
-
-START_TEST(puts_and_gets_keep_to_the_rate)
-{
-	struct day d = {.c.now = 1000000};
-	const struct store_throttle o = slow(&d, -1, -1);
-	CLEAN(store_free_ptr) struct store *s = store_throttle_new(new_mem("under"), &o);
-	CLEAN(free_ptr) unsigned char *p = pattern_bytes(2 << 20, 1);
-	CLEAN(buf_release) struct buf b = BUF_INIT(2 << 20);
-	struct err err = ERR_INIT;
-	int64_t start = d.c.now;
-
-	must(store_put_bytes(s, "p/1", p, 1 << 20, &err), &err);
-	must(store_put_bytes(s, "p/2", p, 1 << 20, &err), &err);
-	expect_took(&d.c, start, 8000);
-	start = d.c.now;
-	must(store_get(s, "p/1", &b, &err), &err);
-	expect_took(&d.c, start, 4000);
-	ck_assert(memcmp(b.p, p, 1 << 20) == 0);
-	ck_assert_uint_ge(d.c.n, 11);
-}
-END_TEST
-
-START_TEST(a_pause_is_not_saved_up)
-{
-	struct day d = {.c.now = 1000000};
-	const struct store_throttle o = slow(&d, -1, -1);
-	CLEAN(store_free_ptr) struct store *s = store_throttle_new(new_mem("under"), &o);
-	CLEAN(free_ptr) unsigned char *p = pattern_bytes(1 << 20, 1);
-	struct err err = ERR_INIT;
-
-	must(store_put_bytes(s, "p/1", p, 1 << 20, &err), &err);
-	d.c.now += 60 * MINUTE;
-	int64_t start = d.c.now;
-
-	must(store_put_bytes(s, "p/2", p, 1 << 20, &err), &err);
-	expect_took(&d.c, start, 4000);
-}
-END_TEST
-
-START_TEST(the_limit_holds_inside_its_window_only)
-{
-	static const struct {
-		int64_t from, to;
-		int minute;
-		bool holds;
-	} cases[] = {{22 * 60, 6 * 60, 23 * 60, true}, {22 * 60, 6 * 60, 0, true}, {22 * 60, 6 * 60, 6 * 60 - 1, true},
-	        {22 * 60, 6 * 60, 6 * 60, false}, {22 * 60, 6 * 60, 22 * 60 - 1, false}, {22 * 60, 6 * 60, 22 * 60, true},
-	        {8 * 60, 18 * 60, 8 * 60, true}, {8 * 60, 18 * 60, 18 * 60, false}, {8 * 60, 18 * 60, 0, false}, {-1, -1, 0, true}};
-	struct day d = {.c.now = 1000000, .minute = cases[_i].minute};
-	const struct store_throttle o = slow(&d, cases[_i].from, cases[_i].to);
-	CLEAN(store_free_ptr) struct store *s = store_throttle_new(new_mem("under"), &o);
-	CLEAN(free_ptr) unsigned char *p = pattern_bytes(1 << 20, 1);
-	struct err err = ERR_INIT;
-
-	must(store_put_bytes(s, "p/1", p, 1 << 20, &err), &err);
-	ck_assert_int_eq(d.c.n > 0, cases[_i].holds);
-}
-END_TEST
-
-START_TEST(a_window_that_ends_in_the_middle_of_an_object_ends_the_limit)
-{
-	struct day d = {.c.now = 1000000, .minute = 23 * 60, .leave_after = 5};
-	const struct store_throttle o = slow(&d, 22 * 60, 6 * 60);
-	CLEAN(store_free_ptr) struct store *s = store_throttle_new(new_mem("under"), &o);
-	CLEAN(free_ptr) unsigned char *p = pattern_bytes(8 << 20, 1);
-	struct err err = ERR_INIT;
-	int64_t start = d.c.now;
-
-	must(store_put_bytes(s, "p/1", p, 8 << 20, &err), &err);
-	expect_took(&d.c, start, 5000);
-}
-END_TEST
-
-/* A memory store that paces itself, in slices of its own. */
-static int pacing_put(struct store *s, const char *key, const struct store_src *src, struct err *err)
-{
-	struct store *below = filter_below(s);
-
-	for (size_t at = 0; at < src->piece[0].n; at += 1000) {
-		int rc = store_pace(s, MIN(1000, src->piece[0].n - at), err);
-
-		if (rc)
-			return rc;
-	}
-	return below->ops->put(below, key, src, err);
-}
-
-START_TEST(a_driver_that_paces_itself_is_slowed_once)
-{
-	static const struct store_ops changes = {.scheme = "pacing", .put = pacing_put};
-	struct day d = {.c.now = 1000000};
-	const struct store_throttle o = slow(&d, -1, -1);
-	struct filter *f = xcalloc(1, sizeof *f);
-	CLEAN(free_ptr) unsigned char *p = pattern_bytes(1 << 20, 1);
-	struct err err = ERR_INIT;
-	int64_t start = d.c.now;
-
-	filter_init(f, &changes, new_mem("under"));
-	f->base.caps |= STORE_PACED;
-	CLEAN(store_free_ptr) struct store *s = store_throttle_new(&f->base, &o);
-
-	ck_assert(!(s->caps & STORE_PACED));
-	must(store_put_bytes(s, "p/1", p, 1 << 20, &err), &err);
-	expect_took(&d.c, start, 4000);
-}
-END_TEST
-
-START_TEST(a_cancelled_throttle_ends_at_once)
-{
-	struct day d = {.c.now = 1000000};
-	struct store_throttle o = slow(&d, -1, -1);
-	CLEAN(buf_release) struct buf b = BUF_INIT(1 << 20);
-	CLEAN(free_ptr) unsigned char *p = pattern_bytes(1 << 20, 1);
-	struct err err = ERR_INIT;
-	struct store *under = new_mem("under");
-
-	must(store_put_bytes(under, "p/1", p, 1 << 20, &err), &err);
-	o.rate = 1; /* days */
-	o.wait = NULL;
-	atomic_store(&d.c.cancel, true);
-	CLEAN(store_free_ptr) struct store *s = store_throttle_new(under, &o);
-
-	ck_assert_int_eq(store_put_bytes(s, "p/2", p, 1 << 20, &err), -ERR_CANCELLED);
-	ck_assert_int_eq(store_get(s, "p/1", &b, &err), -ERR_CANCELLED);
-	expect_list(s, "", NULL, "p/1 ");
-}
-END_TEST
-
-START_TEST(without_a_rate_there_is_no_filter)
-{
-	CLEAN(store_free_ptr) struct store *s = new_mem("under");
-
-	ck_assert_ptr_eq(store_throttle_new(s, &(struct store_throttle){0}), s);
-}
-END_TEST
-
-static void add_retry_tests(TCase *tc)
-{
+	suite_add_tcase(s, tc);
+	tcase_set_timeout(tc, 120);
 	tcase_add_test(tc, what_may_pass_is_tried_until_it_does);
 	tcase_add_test(tc, operations_that_not_every_place_has_are_tried_again_too);
 	tcase_add_loop_test(tc, what_will_not_pass_is_asked_once, 0, 7);
@@ -860,30 +703,6 @@ static void add_retry_tests(TCase *tc)
 	tcase_add_test(tc, a_put_that_is_acknowledged_and_lost_is_found_missing_and_can_be_put_again);
 	tcase_add_test(tc, a_remove_whose_answer_is_lost_has_succeeded);
 	tcase_add_test(tc, several_threads_share_a_shaky_site);
-}
-
-static void add_throttle_tests(TCase *tc)
-{
-	tcase_add_test(tc, puts_and_gets_keep_to_the_rate);
-	tcase_add_test(tc, a_pause_is_not_saved_up);
-	tcase_add_loop_test(tc, the_limit_holds_inside_its_window_only, 0, 10);
-	tcase_add_test(tc, a_window_that_ends_in_the_middle_of_an_object_ends_the_limit);
-	tcase_add_test(tc, a_driver_that_paces_itself_is_slowed_once);
-	tcase_add_test(tc, a_cancelled_throttle_ends_at_once);
-	tcase_add_test(tc, without_a_rate_there_is_no_filter);
-}
-
-static Suite *suite(void)
-{
-	Suite *s = suite_create("store retry");
-	TCase *retry = tcase_create("retry"), *throttle = tcase_create("throttle");
-
-	suite_add_tcase(s, retry);
-	suite_add_tcase(s, throttle);
-	tcase_set_timeout(retry, 120);
-	tcase_set_timeout(throttle, 120);
-	add_retry_tests(retry);
-	add_throttle_tests(throttle);
 	return s;
 }
 
