@@ -86,6 +86,8 @@ int reader_open(const struct reader_opts *o, struct reader **ret, struct err *er
 	pthread_mutex_init(&r->mutex, NULL);
 	pthread_cond_init(&r->work, NULL);
 	pthread_cond_init(&r->done, NULL);
+	pthread_cond_init(&r->held_changed, NULL);
+	pthread_cond_init(&r->wanted, NULL);
 	for (size_t i = 0; i < o->n_sites; i++) {
 		if (load_site(r, i, &last)) {
 			reader_site_bad(r, i, "-", &last);
@@ -122,25 +124,27 @@ void reader_close(struct reader *r)
 		source_secrets_release(&r->epoch[i].s);
 	for (size_t i = 0; i < r->o.n_sites; i++) {
 		free(r->packs[i].at);
+		free(r->packs[i].attempt);
 		pthread_mutex_destroy(&r->site_lock[i]);
 	}
 	for (size_t i = 0; i < r->n_sessions; i++) {
 		session_key_release(r->session[i]);
 		free(r->session[i]);
 	}
-	for (size_t i = 0; i < r->n_held; i++)
-		buf_release(&r->held[i].b);
+	held_release(r);
 	index_free(r->index);
 	pthread_rwlock_destroy(&r->index_lock);
 	pthread_mutex_destroy(&r->mutex);
 	pthread_cond_destroy(&r->work);
 	pthread_cond_destroy(&r->done);
+	pthread_cond_destroy(&r->held_changed);
+	pthread_cond_destroy(&r->wanted);
 	free(r->session);
-	free(r->held);
 	free(r->epoch);
 	free(r->packs);
 	free(r->site_lock);
 	path_set_release(&r->bad);
+	path_set_release(&r->lost);
 	free(r->snap);
 	free(r);
 }

@@ -3,15 +3,26 @@
 
 #include <string.h>
 
+#define PLAN_MAX 1024 /* chunks looked ahead for their packs' sake, where packs are fetched ahead */
+
+struct planned {
+	unsigned char id[ID_LEN];
+	uint32_t length;
+	struct want *want;
+};
 struct reader_stream {
 	struct reader *r;
 	enum stream_id id;
 	struct list_cursor *cursor;
+	struct planned *plan; /* ring: behind the tasks */
+	size_t n_plan, first, planned;
 	struct task *task; /* ring */
 	size_t n, head, count;
+	atomic_bool closing;
 	size_t used;       /* of the head's bytes */
 	uint64_t pos, length;
-	bool ended;        /* the cursor is at its end */
+	bool ended;        /* the cursor is at its end, or failed */
+	struct err failed; /* told when all before it is read */
 };
 
 /* Ahead enough for every worker; bounded by n x 8 MiB, touched only as used. */
@@ -28,8 +39,14 @@ int reader_stream_open(struct reader *r, enum stream_id id, const struct stream_
 	s->length = root->present ? root->length : 0;
 	s->n = depth(r);
 	s->task = xcalloc(s->n, sizeof *s->task);
-	for (size_t i = 0; i < s->n; i++)
+	for (size_t i = 0; i < s->n; i++) {
 		buf_init(&s->task[i].out, CHUNK_PLAIN_MAX);
+		s->task[i].type = stream_chunk_type(id);
+		s->task[i].urgent = id == STREAM_ENTRIES; /* small, and more work follows from them */
+		s->task[i].skip = &s->closing;
+	}
+	s->n_plan = r->want ? PLAN_MAX : 1;
+	s->plan = xcalloc(s->n_plan, sizeof *s->plan);
 	if (root->present)
 		s->cursor = list_cursor_new(id, root, reader_list_chunk, r);
 	s->ended = !s->cursor;
@@ -49,12 +66,23 @@ static void drop_head(struct reader_stream *s)
 	s->used = 0;
 }
 
+/* All that is under way or planned. */
+static void drop_all(struct reader_stream *s)
+{
+	for (; s->planned; s->planned--, s->first = (s->first + 1) % s->n_plan)
+		reader_unwant(s->r, s->plan[s->first].want);
+	atomic_store(&s->closing, true);
+	for (; s->count; drop_head(s))
+		reader_wait(s->r, &s->task[s->head]);
+	atomic_store(&s->closing, false);
+}
+
 void reader_stream_close(struct reader_stream *s)
 {
 	if (!s)
 		return;
-	for (; s->count; drop_head(s))
-		reader_wait(s->r, &s->task[s->head]);
+	drop_all(s);
+	free(s->plan);
 	for (size_t i = 0; i < s->n; i++)
 		buf_release(&s->task[i].out);
 	free(s->task);
@@ -62,27 +90,39 @@ void reader_stream_close(struct reader_stream *s)
 	free(s);
 }
 
-static int top_up(struct reader_stream *s, struct err *err)
+static void look_ahead(struct reader_stream *s)
 {
-	while (!s->ended && s->count < s->n) {
+	while (!s->ended && s->planned < s->n_plan) {
 		struct list_item it;
-		struct task *t = &s->task[(s->head + s->count) % s->n];
-		int rc = list_cursor_next(s->cursor, &it, err);
-		if (rc < 0)
-			return rc;
-		if (!rc) {
-			s->ended = true;
+		struct planned *p = &s->plan[(s->first + s->planned) % s->n_plan];
+		int rc = list_cursor_next(s->cursor, &it, &s->failed);
+		if (rc > 0 && (!it.length || it.length > CHUNK_PLAIN_MAX))
+			rc = err_set(&s->failed, ERR_CORRUPT, "a list names a chunk of %llu bytes", (unsigned long long)it.length);
+		s->ended = rc <= 0;
+		if (s->ended)
 			break;
-		}
-		if (!it.length || it.length > CHUNK_PLAIN_MAX)
-			return err_set(err, ERR_CORRUPT, "a list names a chunk of %llu bytes", (unsigned long long)it.length);
-		memcpy(t->id, it.id, ID_LEN);
-		t->type = stream_chunk_type(s->id);
-		t->length = (uint32_t)it.length;
+		memcpy(p->id, it.id, ID_LEN);
+		p->length = (uint32_t)it.length;
+		p->want = reader_want(s->r, it.id);
+		s->planned++;
+	}
+}
+
+static void top_up(struct reader_stream *s)
+{
+	while (s->count < s->n) {
+		look_ahead(s);
+		if (!s->planned)
+			break;
+		struct task *t = &s->task[(s->head + s->count) % s->n];
+		memcpy(t->id, s->plan[s->first].id, ID_LEN);
+		t->length = s->plan[s->first].length;
+		t->want = s->plan[s->first].want;
+		s->first = (s->first + 1) % s->n_plan;
+		s->planned--;
 		reader_submit(s->r, t);
 		s->count++;
 	}
-	return 0;
 }
 
 int reader_stream_next(struct reader_stream *s, size_t want, const unsigned char **ret_p, size_t *ret_n, struct err *err)
@@ -90,9 +130,11 @@ int reader_stream_next(struct reader_stream *s, size_t want, const unsigned char
 	*ret_n = 0;
 	if (s->count && s->used == s->task[s->head].length)
 		drop_head(s);
-	int rc = top_up(s, err);
-	if (rc || !s->count)
-		return rc;
+	top_up(s);
+	if (!s->count) {
+		*err = s->failed;
+		return s->failed.code ? err_rc(err) : 0;
+	}
 	if (s->r->o.cancel && atomic_load(s->r->o.cancel))
 		return err_set(err, ERR_CANCELLED, "cancelled");
 	struct task *t = &s->task[s->head];
@@ -112,8 +154,7 @@ int reader_stream_next(struct reader_stream *s, size_t want, const unsigned char
 static int seek_to(struct reader_stream *s, uint64_t to, struct err *err)
 {
 	uint64_t start;
-	for (; s->count; drop_head(s))
-		reader_wait(s->r, &s->task[s->head]);
+	drop_all(s);
 	if (!s->cursor) {
 		s->pos = to;
 		return 0;
@@ -122,6 +163,7 @@ static int seek_to(struct reader_stream *s, uint64_t to, struct err *err)
 	if (rc)
 		return rc;
 	s->ended = false;
+	s->failed = (struct err)ERR_INIT;
 	s->pos = start;
 	return 0;
 }

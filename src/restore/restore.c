@@ -1,16 +1,17 @@
-/* Into a tree: entries and their content, one after the other, then what was put off. */
+/* Into a tree: names in order by the caller's thread, files by the reader's workers, then what was put off. */
 #include "restore/restore.h"
 
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
-#include "base/clock.h"
 #include "base/fs.h"
 #include "base/log.h"
 #include "restore/path_set.h"
 #include "restore/restore_digest.h"
+#include "restore/restore_files.h"
 #include "restore/restore_internal.h"
 #include "restore/target.h"
 
@@ -24,8 +25,10 @@ struct restore {
 	struct target *t;
 	struct selection sel;
 	struct path_map map;
-	struct content content;
+	struct files *files;
 	struct digests *digests; /* NULL: not wanted */
+	pthread_mutex_t mutex;   /* of what follows, and of what is skipped and files in st: workers tell of files */
+	char *first_skipped;    /* the first in walk order: which came first in time is chance */
 	struct path_set missed; /* in the target: names that were not made, so that no hard link takes what stands there
 	                           instead */
 	struct late_links late;
@@ -35,9 +38,16 @@ struct restore {
 
 static void skipped(struct restore *x, const char *path, const struct err *why)
 {
-	if (!x->st->skipped++)
+	pthread_mutex_lock(&x->mutex);
+	x->st->skipped++;
+	if (!x->first_skipped || path_walk_cmp(path, strlen(path), x->first_skipped, strlen(x->first_skipped)) < 0) {
+		free(x->first_skipped);
+		x->first_skipped = xstrdup(path);
 		restore_note(x->st->first_skipped, path, why->msg);
-	if (x->st->skipped <= TOLD_MAX)
+	}
+	bool tell = x->st->skipped <= TOLD_MAX;
+	pthread_mutex_unlock(&x->mutex);
+	if (tell)
 		log_msg(LOG_WARN, "%s: %s", path, why->msg);
 }
 
@@ -52,74 +62,61 @@ static int judge(struct restore *x, const char *path, const struct err *why, str
 	return 0;
 }
 
+static void note_missed(struct restore *x, const char *path)
+{
+	pthread_mutex_lock(&x->mutex);
+	path_set_add(&x->missed, path, strlen(path));
+	pthread_mutex_unlock(&x->mutex);
+}
+
 /* The same where the name was not made at all. */
 static int missed(struct restore *x, const char *path, const struct err *why, struct err *err)
 {
-	path_set_add(&x->missed, path, strlen(path));
+	note_missed(x, path);
 	return judge(x, path, why, err);
 }
 
-static void progress(struct restore *x)
+static bool is_missed(void *arg, const char *path)
 {
+	struct restore *x = arg;
+	pthread_mutex_lock(&x->mutex);
+	bool is = path_set_has(&x->missed, path, strlen(path));
+	pthread_mutex_unlock(&x->mutex);
+	return is;
+}
+
+static void progress(void *arg)
+{
+	struct restore *x = arg;
+	files_progress(x->files, &x->st->bytes, &x->st->first_byte_ns);
+	pthread_mutex_lock(&x->mutex);
+	uint64_t files = x->st->files;
+	pthread_mutex_unlock(&x->mutex);
 	if (x->o->progress)
-		x->o->progress(x->o->arg, x->st->files, x->st->bytes);
+		x->o->progress(x->o->arg, files, x->st->bytes);
 }
 
 /* --- entries --- */
 
-/* Content from the copy into the file that was begun. Not 0: it is gone again; *ret_skip: and that is all. */
-static int copy_content(
-        struct restore *x, const char *path, const struct reader_entry *re, bool *ret_skip, struct err *err)
+static int on_file(void *arg, const char *path, const struct err *why, bool made, struct err *err)
 {
-	for (uint64_t done = 0; done < re->content_len;) {
-		const unsigned char *p;
-		size_t n;
-		struct err why = ERR_INIT;
-		int rc = content_at(&x->content, re->content_off + done, re->content_len - done, &p, &n, err);
-		if (rc) {
-			target_file_abort(x->t);
-			return err_wrap(err, "%s", path);
-		}
-		if (!x->st->first_byte_ns)
-			x->st->first_byte_ns = clock_boot_ns();
-		if (x->digests)
-			digests_content(x->digests, p, n);
-		if (target_file_write(x->t, p, n, &why)) {
-			target_file_abort(x->t);
-			*ret_skip = true;
-			return missed(x, path, &why, err);
-		}
-		done += n;
-		x->st->bytes += n;
-		if (done < re->content_len)
-			progress(x);
-	}
-	return 0;
+	struct restore *x = arg;
+	int rc = !why ? 0 : made ? judge(x, path, why, err) : missed(x, path, why, err);
+	pthread_mutex_lock(&x->mutex);
+	x->st->files += made && !rc;
+	pthread_mutex_unlock(&x->mutex);
+	return rc;
 }
 
 static int restore_file(
         struct restore *x, const char *path, const struct reader_entry *re, const struct pax_entry *e, struct err *err)
 {
-	struct err why = ERR_INIT;
-	bool gone = false;
-	if (target_file_begin(x->t, path, e, &why))
-		return missed(x, path, &why, err);
-	if (x->digests)
-		digests_begin(x->digests, e);
-	int rc = copy_content(x, path, re, &gone, err);
-	if (rc || gone)
-		return rc;
-	if (target_file_end(x->t, &gone, &why)) {
-		rc = gone ? missed(x, path, &why, err) : judge(x, path, &why, err);
-		if (rc || gone)
-			return rc;
-	}
-	x->st->files++;
+	int rc = files_add(x->files, path, e, re->content_off, re->content_len, err);
 	progress(x);
-	return x->digests ? digests_end(x->digests, path, x->o->cancel, err) : 0;
+	return rc;
 }
 
-/* To the name that was made first, if it was: else its content comes under this name, in the end. */
+/* To the name that was made first, when all files are there; if it was not, its content comes under this name. */
 static int restore_hardlink(struct restore *x, const char *path, const struct pax_entry *e, struct err *err)
 {
 	struct err why = ERR_INIT;
@@ -127,16 +124,7 @@ static int restore_hardlink(struct restore *x, const char *path, const struct pa
 	const char *first = selection_has(&x->sel, e->link) ? path_map(&x->map, e->link) : NULL;
 	if (target_path_check(e->link, &why))
 		return missed(x, here, &why, err);
-	if (!first || path_set_has(&x->missed, first, strlen(first)))
-		return late_links_add(&x->late, e->link, here, err);
-	int rc = target_link(x->t, here, first, &why);
-	if (!rc) {
-		x->st->links++;
-		return 0;
-	}
-	if (rc == -ERR_MISSING)
-		return target_link_later(x->t, here, first, e->link, err);
-	return missed(x, here, &why, err);
+	return first ? target_link_later(x->t, here, first, e->link, err) : late_links_add(&x->late, e->link, here, err);
 }
 
 static int restore_entry(
@@ -194,8 +182,8 @@ static void on_outcome(void *arg, enum pax_type type, const char *path, const ch
 		return;
 	else
 		skipped(x, path, why);
-	if (why && type == PAX_SYMLINK)
-		path_set_add(&x->missed, path, strlen(path));
+	if (why && type != PAX_DIR)
+		note_missed(x, path);
 }
 
 static int on_late(
@@ -214,6 +202,8 @@ static int on_late(
 	}
 	uint64_t before = x->st->files;
 	int rc = restore_entry(x, l->path, re, e, err);
+	if (!rc)
+		rc = files_wait(x->files, err);
 	if (!rc && x->st->files > before) {
 		free(x->late_first);
 		free(x->late_made);
@@ -225,7 +215,12 @@ static int on_late(
 
 static int finish(struct restore *x, struct err *err)
 {
-	int rc = target_links(x->t, on_outcome, x, err);
+	int rc = files_wait(x->files, err);
+	progress(x);
+	if (!rc && x->o->cancel && atomic_load(x->o->cancel))
+		rc = err_set(err, ERR_CANCELLED, "cancelled");
+	if (!rc)
+		rc = target_links(x->t, on_outcome, x, err);
 	if (!rc)
 		rc = late_links_each(&x->late, x->r, x->snap, x->o->cancel, on_late, x, err);
 	if (!rc && x->late.n) /* a late one may be a symbolic link */
@@ -237,15 +232,37 @@ static int finish(struct restore *x, struct err *err)
 
 static void release(struct restore *x)
 {
+	files_free(x->files);
 	target_close(x->t);
 	selection_release(&x->sel);
 	path_map_release(&x->map);
-	content_release(&x->content);
+	pthread_mutex_destroy(&x->mutex);
 	digests_free(x->digests);
 	path_set_release(&x->missed);
 	late_links_release(&x->late);
 	free(x->late_first);
 	free(x->late_made);
+	free(x->first_skipped);
+}
+
+static int begin(struct restore *x, struct err *err)
+{
+	const struct restore_opts *o = x->o;
+	int rc = path_map_init(&x->map, o, err);
+	if (!rc)
+		rc = target_open(&(struct target_opts){o->to, o->full_metadata, o->overwrite, is_missed, x}, &x->t, err);
+	if (!rc && o->digests)
+		rc = digests_open(o->digests, &x->digests, err);
+	if (rc)
+		return rc;
+	struct files_opts fo = {.r = x->r,
+	        .root = &x->snap->facts.root[STREAM_CONTENT],
+	        .target = x->t,
+	        .digests = x->digests,
+	        .outcome = on_file,
+	        .tick = progress,
+	        .arg = x};
+	return files_new(&fo, &x->files, err);
 }
 
 int restore_tree(struct reader *r, const struct snapshot *snap, const struct restore_opts *o, struct restore_stats *ret,
@@ -254,17 +271,15 @@ int restore_tree(struct reader *r, const struct snapshot *snap, const struct res
 	struct restore x = {.r = r, .snap = snap, .o = o, .st = ret};
 	struct visitor v = {on_entry, on_malformed, &x};
 	*ret = (struct restore_stats){0};
+	pthread_mutex_init(&x.mutex, NULL);
 	selection_init(&x.sel, o->paths);
-	content_init(&x.content, r, snap);
-	int rc = path_map_init(&x.map, o, err);
-	if (!rc)
-		rc = target_open(&(struct target_opts){o->to, o->full_metadata, o->overwrite}, &x.t, err);
-	if (!rc && o->digests)
-		rc = digests_open(o->digests, &x.digests, err);
+	int rc = begin(&x, err);
 	if (!rc)
 		rc = restore_each(r, snap, &x.sel, o->cancel, &v, err);
 	if (!rc)
 		rc = finish(&x, err);
+	if (!rc)
+		progress(&x);
 	if (!rc && ret->skipped > TOLD_MAX)
 		log_msg(LOG_WARN, "%llu entries could not be made", (unsigned long long)ret->skipped);
 	release(&x);

@@ -31,22 +31,36 @@ static mode_t read_umask(void)
 	return (mode_t)mask;
 }
 
+static struct target *new_target(const struct target_opts *o, int root, mode_t mask, size_t n_dirs)
+{
+	struct target *t = xcalloc(1, sizeof *t);
+	t->o = *o;
+	t->root = root;
+	t->umask = mask;
+	t->n_dirs = n_dirs;
+	for (size_t i = 0; i < CACHED_DIRS; i++)
+		t->dir[i].fd = -1;
+	spool_init(&t->links);
+	spool_init(&t->dirs);
+	return t;
+}
+
 int target_open(const struct target_opts *o, struct target **ret, struct err *err)
 {
 	int fd = open(o->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (fd < 0)
 		return err_sys(err, ERR_IO, "cannot open target directory %s", o->path);
-	struct target *t = xcalloc(1, sizeof *t);
-	t->o = *o;
-	t->root = fd;
-	t->umask = read_umask();
-	t->file.fd = -1;
-	for (size_t i = 0; i < CACHED_DIRS; i++)
-		t->dir[i].fd = -1;
-	spool_init(&t->links);
-	spool_init(&t->dirs);
-	t->pax = pax_reader_new();
-	*ret = t;
+	*ret = new_target(o, fd, read_umask(), CACHED_DIRS);
+	(*ret)->pax = pax_reader_new();
+	return 0;
+}
+
+int target_share(const struct target *t, unsigned dirs, struct target **ret, struct err *err)
+{
+	int fd = fcntl(t->root, F_DUPFD_CLOEXEC, 0);
+	if (fd < 0)
+		return err_sys(err, ERR_IO, "cannot open the target directory once more");
+	*ret = new_target(&t->o, fd, t->umask, MAX(MIN(dirs, CACHED_DIRS), 1));
 	return 0;
 }
 
@@ -54,7 +68,6 @@ void target_close(struct target *t)
 {
 	if (!t)
 		return;
-	target_file_abort(t);
 	for (size_t i = 0; i < CACHED_DIRS; i++) {
 		close_fd(&t->dir[i].fd);
 		free(t->dir[i].path);
@@ -136,7 +149,7 @@ int target_read(struct target *t, const char *path)
 
 static struct cached_dir *cache_find(struct target *t, const char *path, size_t len)
 {
-	for (size_t i = 0; i < CACHED_DIRS; i++) {
+	for (size_t i = 0; i < t->n_dirs; i++) {
 		struct cached_dir *d = &t->dir[i];
 		if (d->fd >= 0 && d->len == len && !memcmp(d->path, path, len)) {
 			d->used = ++t->tick;
@@ -149,7 +162,7 @@ static struct cached_dir *cache_find(struct target *t, const char *path, size_t 
 static struct cached_dir *cache_put(struct target *t, const char *path, size_t len, int fd)
 {
 	struct cached_dir *d = &t->dir[0];
-	for (size_t i = 1; i < CACHED_DIRS; i++)
+	for (size_t i = 1; i < t->n_dirs; i++)
 		if (t->dir[i].used < d->used)
 			d = &t->dir[i];
 	close_fd(&d->fd);
@@ -304,14 +317,12 @@ size_t content_run(struct content_pos *c, uint64_t n, uint64_t *ret_off)
 	return (size_t)n;
 }
 
-static int create_file(struct target *t, int dir, const char *name, mode_t mode, struct err *err)
+static int create_file(struct target *t, int dir, const char *name, mode_t mode, int *ret_fd, struct err *err)
 {
 	for (int i = 0; i < TRIES; i++) {
-		int fd = openat(dir, name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC | O_NOCTTY, mode);
-		if (fd >= 0) {
-			t->file.fd = fd;
+		*ret_fd = openat(dir, name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC | O_NOCTTY, mode);
+		if (*ret_fd >= 0)
 			return 0;
-		}
 		if (errno != EEXIST)
 			return err_sys(err, ERR_IO, "cannot create file");
 		int rc = target_clear_place(t, dir, name, err);
@@ -321,70 +332,51 @@ static int create_file(struct target *t, int dir, const char *name, mode_t mode,
 	return err_set(err, ERR_EXISTS, "the name comes back whenever it is removed");
 }
 
-int target_file_begin(struct target *t, const char *path, const struct pax_entry *e, struct err *err)
+int target_file_begin(struct target *t, const char *path, const struct pax_entry *e, bool lasting, struct target_file *f,
+        struct err *err)
 {
-	struct open_file *f = &t->file;
 	struct cached_dir *d;
-	const char *name;
-	BUG_ON(f->fd >= 0);
-	int rc = parent_of(t, path, true, &d, &name, err);
+	*f = (struct target_file){.fd = -1, .dir = -1, .own_dir = lasting, .e = e};
+	int rc = parent_of(t, path, true, &d, &f->name, err);
 	if (rc)
 		return rc;
+	f->dir = lasting ? fcntl(d->fd, F_DUPFD_CLOEXEC, 0) : d->fd;
+	if (f->dir < 0)
+		return err_sys(err, ERR_IO, "cannot keep its directory open");
 	mode_t mode = meta_mode(t, e);
 	/* one call less for the usual file: born with its mode. Not while its owner or attributes are still to come. */
 	f->chmod = (mode & (07000 | t->umask)) || d->inherits || t->o.full;
 	f->inherits = d->inherits;
-	rc = create_file(t, d->fd, name, f->chmod ? 0600 : mode, err);
-	if (rc)
-		return rc;
-	f->dir = d->fd;
-	f->e = e;
-	f->pos = (struct content_pos){.e = e};
-	strcpy(f->name, name);
-	return 0;
+	rc = create_file(t, f->dir, f->name, f->chmod ? 0600 : mode, &f->fd, err);
+	if (rc && lasting)
+		close_fd(&f->dir);
+	return rc;
 }
 
-static int write_at(int fd, const unsigned char *p, size_t n, uint64_t off)
+int target_file_write(struct target_file *f, const void *p, size_t n, uint64_t off, struct err *err)
 {
+	const unsigned char *from = p;
 	while (n) {
-		ssize_t done = pwrite(fd, p, n, (off_t)off);
+		ssize_t done = pwrite(f->fd, from, n, (off_t)off);
 		if (done < 0 && errno == EINTR)
 			continue;
 		if (done <= 0) {
 			errno = done ? errno : EIO;
-			return -1;
+			return err_sys(err, ERR_IO, "cannot write");
 		}
-		p += done;
+		from += done;
 		off += (uint64_t)done;
 		n -= (size_t)done;
 	}
 	return 0;
 }
 
-int target_file_write(struct target *t, const void *p, size_t n, struct err *err)
+int target_file_end(const struct target *t, struct target_file *f, bool *ret_gone, struct err *err)
 {
-	struct open_file *f = &t->file;
-	const unsigned char *from = p;
-	while (n) {
-		uint64_t off;
-		size_t run = content_run(&f->pos, n, &off);
-		if (!run)
-			return err_set(err, ERR_FORMAT, "more content than its regions hold");
-		if (f->e->extents ? write_at(f->fd, from, run, off) : fs_write_full(f->fd, from, run))
-			return err_sys(err, ERR_IO, "cannot write");
-		from += run;
-		n -= run;
-	}
-	return 0;
-}
-
-int target_file_end(struct target *t, bool *ret_gone, struct err *err)
-{
-	struct open_file *f = &t->file;
 	*ret_gone = false;
 	if (f->e->extents && ftruncate(f->fd, (off_t)f->e->size)) {
 		int rc = err_sys(err, ERR_IO, "cannot set its size");
-		target_file_abort(t);
+		target_file_abort(f);
 		*ret_gone = true;
 		return rc;
 	}
@@ -395,12 +387,13 @@ int target_file_end(struct target *t, bool *ret_gone, struct err *err)
 	if (close(f->fd) && !rc)
 		rc = err_sys(err, ERR_IO, "cannot close");
 	f->fd = -1;
+	if (f->own_dir)
+		close_fd(&f->dir);
 	return rc;
 }
 
-void target_file_abort(struct target *t)
+void target_file_abort(struct target_file *f)
 {
-	struct open_file *f = &t->file;
 	struct stat here, there;
 	if (f->fd < 0)
 		return;
@@ -410,6 +403,8 @@ void target_file_abort(struct target *t)
 		unlinkat(f->dir, f->name, 0);
 	close_fd(&f->fd);
 	f->fd = -1;
+	if (f->own_dir)
+		close_fd(&f->dir);
 }
 
 /* --- all other types --- */
@@ -464,6 +459,8 @@ int target_link(struct target *t, const char *path, const char *first, struct er
 	struct stat st;
 	if (!strcmp(path, first))
 		return err_set(err, ERR_FORMAT, "a hard link to itself");
+	if (t->o.missed && t->o.missed(t->o.arg, first))
+		return err_set(err, ERR_MISSING, "its first name %s could not be made", first);
 	int rc = parent_of(t, first, false, &from, &first_name, err);
 	if (rc)
 		return rc;

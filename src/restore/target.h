@@ -4,13 +4,15 @@
  * write out of it.
  *
  *   target_open()
- *   target_dir(), target_file_begin() ... _end(), target_link(), target_special(), target_symlink(),
- * target_link_later() target_links()    symbolic links and what waited for them, last: nothing later may go through
- * them target_finish()   metadata of directories, deepest first; syncfs target_close()
+ *   target_dir(), target_file_begin() ... _end(), target_special(), target_symlink(), target_link_later()
+ *   target_links()    symbolic and hard links, when all files are there: nothing later may go through them
+ *   target_finish()   metadata of directories, deepest first; syncfs
+ *   target_close()
  *
  * A failure concerns one name, unless target_fatal() says otherwise; its message does not name the path. Directories
  * that are made have mode 0700 until target_finish(). Modes do not depend on the umask. Memory: 8 MiB, what waits
- * beyond that lies in unnamed files in the target. One thread.
+ * beyond that lies in unnamed files in the target. One thread, and further ones
+ * each by target_share().
  */
 #ifndef RESTORE_TARGET_H
 #define RESTORE_TARGET_H
@@ -18,12 +20,18 @@
 #include "codec/pax.h"
 
 struct target;
+typedef bool (*target_missed_fn)(void *arg, const char *path);
 struct target_opts {
 	const char *path; /* an existing directory; this one may be reached by a symbolic link */
 	bool full;        /* owners, set-id, xattrs, ACLs, devices; else modes without set-id, and times */
 	bool overwrite;   /* names that exist and are no directories are removed first */
+	/* Names that were to be made and were not: what stands there is something else, and no hard link is made to it. NULL: none */
+	target_missed_fn missed;
+	void *arg;
 };
 int target_open(const struct target_opts *o, struct target **ret, struct err *err) HF_NODISCARD;
+/* For another thread: regular files only. dirs: how many directories it keeps open, at most 16. */
+int target_share(const struct target *t, unsigned dirs, struct target **ret, struct err *err) HF_NODISCARD;
 void target_close(struct target *t);
 /* Is the failure one of the whole target (a full or broken disk, no more descriptors)? */
 bool target_fatal(const struct err *why);
@@ -42,22 +50,33 @@ int target_open_dir(struct target *t, const char *path);
 int target_dir(struct target *t, const char *path, const struct pax_entry *e, const void *header, size_t n,
         struct err *err) HF_NODISCARD;
 
-/* A regular file: begin, content in order, end. e is borrowed until then. A begun one must be ended or aborted, which
- * removes it. */
-int target_file_begin(struct target *t, const char *path, const struct pax_entry *e, struct err *err) HF_NODISCARD;
-int target_file_write(struct target *t, const void *p, size_t n, struct err *err) HF_NODISCARD;
+/*
+ * A regular file: begin, content at its offsets, end. path and e are borrowed until then. A begun one must be ended or aborted,
+ * which removes it. lasting: it outlives the directories in use, so that several threads may write it (each its own part) and
+ * any of them may end it.
+ */
+struct target_file {
+	int fd, dir;
+	bool own_dir;
+	const char *name;
+	const struct pax_entry *e;
+	bool chmod, inherits; /* the mode is not final yet; there may be an ACL */
+};
+int target_file_begin(struct target *t, const char *path, const struct pax_entry *e, bool lasting, struct target_file *f,
+        struct err *err) HF_NODISCARD;
+int target_file_write(struct target_file *f, const void *p, size_t n, uint64_t off, struct err *err) HF_NODISCARD;
 /* An error is about metadata, the content is there; but for *ret_gone: it could not be completed and was removed. */
-int target_file_end(struct target *t, bool *ret_gone, struct err *err) HF_NODISCARD;
-void target_file_abort(struct target *t);
+int target_file_end(const struct target *t, struct target_file *f, bool *ret_gone, struct err *err) HF_NODISCARD;
+void target_file_abort(struct target_file *f);
 
 /* FIFOs and, with full metadata, devices. */
 int target_special(struct target *t, const char *path, const struct pax_entry *e, struct err *err) HF_NODISCARD;
 /* Noted for target_links(); the place is made free now. */
 int target_symlink(struct target *t, const char *path, const struct pax_entry *e, const void *header, size_t n,
         struct err *err) HF_NODISCARD;
-/* Hard link to another path beneath. ERR_MISSING: that one is not there (yet). */
+/* Hard link to another path beneath. ERR_MISSING: that one is not there, or is not what was to be made. */
 int target_link(struct target *t, const char *path, const char *first, struct err *err) HF_NODISCARD;
-/* The same after the symbolic links; tag comes back with the outcome. */
+/* The same with the symbolic links, in order; tag comes back with the outcome. */
 int target_link_later(struct target *t, const char *path, const char *first, const char *tag, struct err *err)
         HF_NODISCARD;
 

@@ -23,21 +23,13 @@ struct spool {
 	uint64_t filed, len; /* bytes in the file, bytes in all */
 };
 
-struct open_file {
-	int fd, dir;
-	char name[NAME_MAX + 1];
-	const struct pax_entry *e;
-	struct content_pos pos;
-	bool chmod, inherits; /* the mode is not final yet; there may be an ACL */
-};
-
 struct target {
 	struct target_opts o;
 	int root;
 	mode_t umask;
 	struct cached_dir dir[CACHED_DIRS];
+	size_t n_dirs;
 	uint64_t tick;
-	struct open_file file;
 	struct spool links, dirs;
 	struct pax_reader *pax;
 };
