@@ -152,7 +152,9 @@ int remote_source_run(const struct job *j, const struct source_run_opts *o, stru
 	*ret = (struct source_run_result){0};
 	source_run_reset(o->site, o->n_sites);
 	int rc = start(j, o->source, &a, err);
-	return rc ? rc : run_there(a, j, o, ret, err);
+	if (!rc)
+		rc = run_there(a, j, o, ret, err);
+	return rc && !str_starts(err->msg, "source ") ? err_wrap(err, "source '%s'", o->source->name) : rc;
 }
 
 /* --- enrolment --- */
