@@ -322,6 +322,8 @@ static void start_site(struct store_multi *m, struct multi_site *site, struct st
 	site->m = m;
 	site->store = store;
 	site->since_ms = now_ms();
+	if (store->trouble) /* who gave it up before had other sites to serve */
+		atomic_store(&store->trouble->give_up, false);
 	pthread_cond_init(&site->work, NULL);
 	pthread_cond_init(&site->room, NULL);
 	while (site->n_putters < n && !rc) {
@@ -332,6 +334,7 @@ static void start_site(struct store_multi *m, struct multi_site *site, struct st
 		site->n_putters += !rc;
 	}
 	site->width = site->n_putters;
+	site->refusals = store->trouble ? atomic_load(&store->trouble->refusals) : 0;
 	if (site->n_putters)
 		return;
 	struct dropped d = {.n = 0};

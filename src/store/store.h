@@ -315,8 +315,8 @@ struct store *store_throttle_new(struct store *below, const struct store_throttl
  * Memory: a put's bytes are shared, not copied; at most 8 puts wait at a site and `width` are under way, then
  * store_multi_put() blocks. So the slowest site sets the pace, but a site that is away does not: one whose retry filter is
  * trying again, where nothing has arrived for patience_ms while all that work had nothing left to do, is given up with an
- * error that says so; what it is doing then is tried no more. The same becomes of a site that does not fail but has not
- * finished a single put for stall_ms. Never the last one that works.
+ * error that says so; what it is doing then is tried no more, until another fan-out takes the store. The same becomes of a
+ * site that does not fail but has not finished a single put for stall_ms. Never the last one that works.
  */
 struct store_multi_opts {
 	unsigned width;                /* 0: 4, at most 16 */

@@ -524,7 +524,7 @@ START_TEST(the_last_site_is_tried_until_its_own_deadline)
 }
 END_TEST
 
-START_TEST(after_its_end_a_site_that_was_away_is_tried_once_an_operation)
+START_TEST(a_site_given_up_is_tried_once_an_operation_until_it_is_used_again)
 {
 	struct store *sites[2] = {new_mem("good"), new_away("any * fail UNREACHABLE")};
 	struct store_multi *m = store_multi_new(sites, 2, &(struct store_multi_opts){.patience_ms = 1});
@@ -533,6 +533,8 @@ START_TEST(after_its_end_a_site_that_was_away_is_tried_once_an_operation)
 	queue_put(m, "p/1", NULL);
 	store_multi_free(m);
 	ck_assert_int_eq(store_put_bytes(sites[1], "l/1", "x", 1, &err), -ERR_UNREACHABLE);
+	store_multi_free(store_multi_new(sites, 2, NULL));
+	ck_assert(!atomic_load(&sites[1]->trouble->give_up));
 	store_free(sites[0]);
 	store_free(sites[1]);
 }
@@ -559,7 +561,7 @@ static Suite *suite(void)
 	tcase_add_test(tc, a_slow_site_holds_the_others_and_loses_nothing);
 	tcase_add_test(tc, a_site_that_finishes_nothing_for_too_long_is_given_up);
 	tcase_add_test(tc, the_last_site_is_tried_until_its_own_deadline);
-	tcase_add_test(tc, after_its_end_a_site_that_was_away_is_tried_once_an_operation);
+	tcase_add_test(tc, a_site_given_up_is_tried_once_an_operation_until_it_is_used_again);
 	return s;
 }
 
