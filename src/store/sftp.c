@@ -351,3 +351,17 @@ int store_sftp_open(const char *rest, const struct store_config *c, struct store
 {
 	return sftp_open_timed(rest, c, 0, ret, err);
 }
+
+struct store *sftp_store_on(struct sftp_link *l)
+{
+	struct sftp_store *f = xcalloc(1, sizeof *f);
+
+	set_up(f, NULL);
+	f->base.name = xstrdup("sftp");
+	f->host = xstrdup(""); /* no other link can be made */
+	f->ssh.host = f->host;
+	f->dir = xstrdup("/site");
+	f->idle[0] = l;
+	f->n_idle = f->n_links = 1;
+	return &f->base;
+}

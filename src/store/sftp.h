@@ -30,6 +30,8 @@ struct sftp_store {
 /* store_sftp_open() with another time after which a silent link is given up; 0: the usual one. */
 int sftp_open_timed(const char *rest, const struct store_config *c, int64_t idle_ms, struct store **ret,
         struct err *err) HF_NODISCARD;
+/* A store with one link, taken over, and no way to make another: for servers that are no process. */
+struct store *sftp_store_on(struct sftp_link *l);
 /* A link for one operation: an idle one that still stands, or a new one; waits when all are in use. */
 int sftp_acquire(struct sftp_store *f, struct sftp_link **ret, struct err *err) HF_NODISCARD;
 /* Give it back; a broken one is closed. NULL is fine. */

@@ -72,7 +72,7 @@ static int move_bytes(struct sftp_link *l, struct err *err)
 {
 	make_room(l);
 	struct ssh_io io = {
-	        .out = l->out.p + l->out_at,
+	        .out = l->out.len ? l->out.p + l->out_at : NULL,
 	        .n_out = l->out.len - l->out_at,
 	        .in = l->in + l->in_len,
 	        .n_in = IN_BYTES - l->in_len,
