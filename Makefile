@@ -73,7 +73,7 @@ STORE_SUITE := $(B)/tests/unit/store_conformance.o $(B)/tests/unit/store_helpers
 $(addprefix $(B)/tests/,t_store t_store_filters t_store_retry t_store_throttle t_store_multi): $(STORE_SUITE) $(B)/tests/unit/store_rich.o
 $(addprefix $(B)/tests/,t_wire t_vault): $(STORE_SUITE) $(B)/tests/unit/store_rich.o $(B)/tests/unit/wire_fixture.o
 $(B)/tests/t_store_s3: $(STORE_SUITE) $(B)/tests/unit/s3_fixture.o
-$(addprefix $(B)/tests/,t_restore t_restore_hostile t_manifest t_reader t_check t_session t_session_faults t_replicate t_scan_repo): $(B)/tests/unit/repo_fixture.o
+$(addprefix $(B)/tests/,t_restore t_restore_hostile t_manifest t_reader t_fetch t_check t_session t_session_faults t_replicate t_scan_repo): $(B)/tests/unit/repo_fixture.o
 $(addprefix $(B)/tests/,t_session t_session_faults): $(B)/tests/unit/session_fixture.o
 
 $(addprefix $(B)/tests/,t_ssh t_store_sftp t_sftp_cut t_sftp_hostile): $(STORE_SUITE) $(B)/tests/unit/sshd_fixture.o | $(B)/linkproxy
@@ -98,7 +98,7 @@ check: check-deps ## everything: installs packages, then lint, unit tests, corpo
 	$(Q)$(MAKE) --no-print-directory check-all
 
 check-all: lint
-	$(Q)$(MAKE) --no-print-directory -j2 all
+	$(Q)$(MAKE) --no-print-directory -j2 all $(B)/linkproxy
 	$(Q)$(MAKE) --no-print-directory -j2 SAN=address,undefined build-tests
 	$(Q)$(MAKE) --no-print-directory -j2 SAN=thread build-threaded
 	$(Q)$(MAKE) --no-print-directory docs-check
@@ -113,7 +113,7 @@ build-threaded: $(THREADED:%=$(B)/tests/%)
 unit: $(UNIT:%=$(B)/tests/%) ## unit tests of this variant
 	$(Q)tests/run $(foreach t,$(UNIT),$(t)=$(B)/tests/$(t))
 
-integration: all ## integration tests: real programs, real files
+integration: all $(B)/linkproxy ## integration tests: real programs, real files
 	$(Q)tests/run $(foreach i,$(INTEGRATION),$(basename $(notdir $(i)))='HOLDFAST=$(CURDIR)/$(B)/holdfast $(i)')
 
 lint: ## include layers, sizes, shell scripts
