@@ -23,6 +23,7 @@ enum cached_flag {
 	CACHED_LINK = 2,   /* a later name of a hard link */
 	CACHED_LARGE = 4,  /* its content was cut at both ends */
 	CACHED_SPARSE = 8, /* its record has a map of data regions */
+	CACHED_PAGES = 32, /* it was cut as pages */
 	CACHED_BARE = 16,  /* its record holds what these keys say and no more: no attributes, no ACL, no map, no target */
 };
 struct cached {

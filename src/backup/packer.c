@@ -191,20 +191,20 @@ static int seal_envelopes(struct packer *k, const struct writer_opts *o, struct 
 	return 0;
 }
 
-int packer_open(struct packer *k, const struct writer_opts *o, struct err *err)
+int packer_open(struct packer *k, const struct writer_opts *o, const struct writer_memory *m, struct err *err)
 {
 	k->session = o->session;
 	k->keys = o->keys;
 	k->dry_run = o->dry_run;
 	pthread_mutex_init(&k->mutex, NULL);
 	pthread_cond_init(&k->freed, NULL);
-	k->n_packs = MIN(1 + session_width(o->session), PACKS_MAX);
+	k->n_packs = m->packs;
 	queue_init(&k->uploads, k->n_packs);
 	k->used = xcalloc((size_t)index_packs(session_index(o->session)) + 1, 1);
 	session_key_generate(&k->key, o->keys->repo, o->keys->source);
 	k->coder = pack_coder_new(o->keys->repo, o->keys->source, &o->keys->s.id_key, o->level);
 	for (size_t i = 0; i < k->n_packs; i++)
-		k->pack[i].p = pack_new();
+		k->pack[i].p = pack_new(m->pack_aim);
 	int rc = seal_envelopes(k, o, err);
 	if (rc)
 		return rc;

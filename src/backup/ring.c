@@ -96,6 +96,7 @@ int ring_open(struct ring *r, const struct writer_opts *o, struct packer *k, str
 	for (size_t i = 0; i < r->n_bufs; i++) {
 		r->buf[i].p = mmap(NULL, READ_BUF_SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 		BUG_ON(r->buf[i].p == MAP_FAILED);
+		(void)madvise(r->buf[i].p, READ_BUF_SIZE, MADV_HUGEPAGE);
 	}
 	size_t want = r->n_threads;
 	for (r->n_threads = 0; r->n_threads < want; r->n_threads++) {

@@ -180,7 +180,7 @@ static int put_new(struct scan *s, const struct walk_entry *e, const struct file
 	fill_cached(&c, &d->st);
 	c.content_len = d->content_len;
 	c.flags = (c.mtime > INT64_MIN && c.mtime < before && c.ctime < before && !d->changed ? CACHED_SAME : 0) |
-	          (link ? CACHED_LINK : 0) | (d->large ? CACHED_LARGE : 0) | (d->sparse ? CACHED_SPARSE : 0) |
+	          (link ? CACHED_LINK : 0) | (d->mode != WRITE_SMALL ? CACHED_LARGE : 0) | (d->mode == WRITE_PAGES ? CACHED_PAGES : 0) | (d->sparse ? CACHED_SPARSE : 0) |
 	          (is_bare(s, d) ? CACHED_BARE : 0);
 	int rc = entries_break(s, err);
 	if (!rc)
@@ -323,7 +323,7 @@ int scan_stream(struct scan *s, struct writer *w, const char *name, scan_read_fn
 	s->w = w;
 	s->facts = facts;
 	facts->is_stream = true;
-	int rc = content_enter(s, true, err);
+	int rc = content_enter(s, WRITE_LARGE, err);
 	if (!rc)
 		rc = copy_stream(s, read_fn, arg, name, err);
 	if (!rc)

@@ -63,15 +63,15 @@ static int force(struct scan *s, struct err *err)
 	return writer_content_cut(s->w, err);
 }
 
-int content_enter(struct scan *s, bool large, struct err *err)
+int content_enter(struct scan *s, enum writer_mode mode, struct err *err)
 {
-	if (large || s->content.mode_large != large) {
+	if (mode != WRITE_SMALL || s->content.mode != mode) {
 		int rc = force(s, err);
 		if (rc)
 			return rc;
 	}
-	s->content.mode_large = large;
-	return writer_content_mode(s->w, large ? WRITE_LARGE : WRITE_SMALL, err);
+	s->content.mode = mode;
+	return writer_content_mode(s->w, mode, err);
 }
 
 int content_leave(struct scan *s, bool large, struct err *err)
@@ -97,6 +97,11 @@ int content_zeros(struct scan *s, uint64_t n, struct err *err)
 }
 
 /* --- reading unchanged content --- */
+
+static enum writer_mode mode_of(const struct cached *e)
+{
+	return !(e->flags & CACHED_LARGE) ? WRITE_SMALL : e->flags & CACHED_PAGES ? WRITE_PAGES : WRITE_LARGE;
+}
 
 static bool is_entry(const struct stat *st, const struct cached *c)
 {
@@ -182,7 +187,7 @@ static int reread_entry(struct scan *s, const struct cache_place *p, uint64_t fr
 	bool large = p->e.flags & CACHED_LARGE;
 	int why = 0;
 	uint64_t end = p->pos + p->e.content_len;
-	int rc = content_enter(s, large, err);
+	int rc = content_enter(s, mode_of(&p->e), err);
 	if (rc)
 		return rc;
 	source_init(&f);
@@ -348,7 +353,7 @@ int content_unchanged(
 	if (!h->active || h->end != p->pos) {
 		int rc = content_break(s, large, err);
 		if (!rc)
-			rc = content_enter(s, large, err);
+			rc = content_enter(s, mode_of(&p->e), err);
 		if (rc)
 			return rc;
 		if (writer_content_pos(s->w) != writer_content_last_cut(s->w) || !is_old_cut(s, p->pos))

@@ -124,13 +124,14 @@ static int read_content(struct reading *r, struct file_done *ret, struct err *er
 {
 	struct scan *s = r->s;
 	bool still = true;
-	ret->large = r->f.len >= LARGE_FILE;
-	int rc = content_break(s, ret->large, err);
+	bool large = r->f.len >= LARGE_FILE;
+	ret->mode = !large ? WRITE_SMALL : is_paged(&r->f) ? WRITE_PAGES : WRITE_LARGE;
+	int rc = content_break(s, large, err);
 	if (!rc)
-		rc = content_enter(s, ret->large, err);
+		rc = content_enter(s, ret->mode, err);
 	if (rc)
 		return rc;
-	if (ret->large)
+	if (large)
 		posix_fadvise(r->f.fd, 0, 0, POSIX_FADV_SEQUENTIAL);
 	rc = read_still(r, &still, err);
 	if (rc)
@@ -144,7 +145,7 @@ static int read_content(struct reading *r, struct file_done *ret, struct err *er
 		if (!rc && !still)
 			rc = scan_note(s, r->failed ? NOTE_UNREADABLE : NOTE_CHANGED, r->e->path, r->e->n_path, err);
 	}
-	return rc ? rc : content_leave(s, ret->large, err);
+	return rc ? rc : content_leave(s, large, err);
 }
 
 static int leave_out(struct reading *r, enum note_code code, struct file_done *ret, struct err *err)

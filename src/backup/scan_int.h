@@ -1,6 +1,6 @@
 /*
  * Inside of the scan: scan.c (driver), scan_file.c (reading a file that is new or changed), scan_content.c and
- * scan_entries.c (what is unchanged, in either stream), scan_source.c (bytes of one file).
+ * scan_entries.c (what is unchanged, in either stream), scan_source.c (bytes of one file), scan_pages.c (which files are cut small).
  *
  * Unchanged entries are held back, counted only, until they cover a whole chunk of the run before: then the chunk is
  * reused. When something else comes first, what is held back is read again, by way of the old cache. Both streams do
@@ -53,7 +53,7 @@ struct content_hold {
 	struct cache_cuts *cuts;
 	uint64_t opened,
 	        noted; /* ordinal + 1 of the last entry that was read though unchanged, or found wanting then */
-	bool mode_large;
+	enum writer_mode mode;
 	uint64_t *forced; /* positions of forced cuts that the writer has not told of yet: a ring */
 	size_t forced_head, n_forced, cap_forced;
 	uint64_t told; /* content bytes whose cuts it told of */
@@ -104,18 +104,23 @@ struct file_done {
 	struct stat st; /* of the record */
 	uint64_t content_len;
 	bool recorded; /* false: noted and left out */
-	bool large, sparse, changed;
+	enum writer_mode mode;
+	bool sparse, changed;
 };
 /* Read a regular file into the content stream; its record is then in s->record. */
 int file_read(struct scan *s, const struct walk_entry *e, struct file_done *ret, struct err *err) HF_NODISCARD;
+
+/* --- scan_pages.c --- */
+/* Is it a file whose pages change in place: of a database, or an image of a disk? Known by its head; reads some KiB of it. */
+bool is_paged(const struct source *f);
 
 /* --- scan_content.c --- */
 void scan_content_init(struct scan *s);
 void scan_content_release(struct scan *s);
 /* Content of a new entry follows: what is held back goes first. large: it begins with a forced cut. */
 int content_break(struct scan *s, bool large, struct err *err) HF_NODISCARD;
-/* Cut as a large or small file needs; force the cut behind a large one. */
-int content_enter(struct scan *s, bool large, struct err *err) HF_NODISCARD;
+/* Cut as the file needs, with a forced cut before it unless it is small; force the cut behind a large one. */
+int content_enter(struct scan *s, enum writer_mode mode, struct err *err) HF_NODISCARD;
 int content_leave(struct scan *s, bool large, struct err *err) HF_NODISCARD;
 /* n zero bytes, in place of what cannot be read any more. */
 int content_zeros(struct scan *s, uint64_t n, struct err *err) HF_NODISCARD;

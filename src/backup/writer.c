@@ -55,7 +55,15 @@ static void set_defaults(struct writer_opts *o)
 	if (!o->workers)
 		o->workers = cores > 1 ? (unsigned)MIN(cores, 64) : 1;
 	if (!o->level)
-		o->level = 3;
+		o->level = WRITER_LEVEL;
+}
+
+static int plan_memory(struct writer_opts *o, struct writer_memory *m, struct err *err)
+{
+	*m = (struct writer_memory){.workers = o->workers, .packs = MIN(1 + session_width(o->session), PACKS_MAX)};
+	int rc = writer_memory_plan(o->memory, o->level, m, err);
+	o->workers = m->workers;
+	return rc;
 }
 
 int writer_open(const struct writer_opts *o, struct writer **ret, struct err *err)
@@ -63,6 +71,12 @@ int writer_open(const struct writer_opts *o, struct writer **ret, struct err *er
 	struct writer *w = xcalloc(1, sizeof *w);
 	w->o = *o;
 	set_defaults(&w->o);
+	struct writer_memory m;
+	int rc = plan_memory(&w->o, &m, err);
+	if (rc) {
+		free(w);
+		return rc;
+	}
 	gear_init(&w->gear, &o->keys->s.chunk_key);
 	w->coder = pack_coder_new(o->keys->repo, o->keys->source, &o->keys->s.id_key, w->o.level);
 	for (enum stream_id s = 0; s < STREAM_COUNT; s++) {
@@ -72,7 +86,7 @@ int writer_open(const struct writer_opts *o, struct writer **ret, struct err *er
 	chunker_init(&w->cut, &w->gear, &CHUNK_SIZES_SMALL);
 	w->ring.retire = retire;
 	w->ring.arg = w;
-	int rc = packer_open(&w->packer, &w->o, err);
+	rc = packer_open(&w->packer, &w->o, &m, err);
 	if (!rc)
 		rc = ring_open(&w->ring, &w->o, &w->packer, err);
 	if (!rc)
@@ -142,8 +156,8 @@ int writer_content_mode(struct writer *w, enum writer_mode m, struct err *err)
 	if (rc)
 		return rc;
 	struct chunk_sizes fixed = {w->o.fixed_cut, w->o.fixed_cut, w->o.fixed_cut};
-	const struct chunk_sizes *large = w->o.fixed_cut ? &fixed : &CHUNK_SIZES_LARGE;
-	chunker_init(&w->cut, &w->gear, m == WRITE_LARGE ? large : &CHUNK_SIZES_SMALL);
+	const struct chunk_sizes *large = w->o.fixed_cut ? &fixed : m == WRITE_PAGES ? &CHUNK_SIZES_PAGES : &CHUNK_SIZES_LARGE;
+	chunker_init(&w->cut, &w->gear, m == WRITE_SMALL ? &CHUNK_SIZES_SMALL : large);
 	w->mode = m;
 	return 0;
 }

@@ -5,7 +5,7 @@
  *                      ^ retire in order: lists, cuts hook
  *
  * The caller fills the current chunk's buffer in place (writer_room, writer_filled): a byte is read once and never copied, but for
- * what lies behind a cut. Memory: ring slots x 8 MiB ceiling (touched only as used), two packs. Calls come from one thread.
+ * what lies behind a cut. Memory: writer_memory_plan(). Calls come from one thread.
  */
 #ifndef BACKUP_WRITER_H
 #define BACKUP_WRITER_H
@@ -15,6 +15,7 @@
 #include "repo/pack.h"
 #include "backup/session.h"
 
+#define WRITER_LEVEL 3 /* zstd, unless said otherwise */
 /* A data chunk took its place in a stream; called in stream order from inside the caller's own calls. */
 struct writer_cut {
 	unsigned char id[ID_LEN];
@@ -26,9 +27,9 @@ struct writer_opts {
 	const struct source_keys *keys;
 	const struct recipient *recipient;
 	size_t n_recipients;
-	unsigned workers;   /* 0: cores */
-	int level;          /* zstd; 0: default 3 */
-	uint64_t memory;    /* cap in bytes, 0: default */
+	unsigned workers;   /* 0: cores; fewer where memory is bounded */
+	int level;          /* zstd; 0: WRITER_LEVEL */
+	uint64_t memory;    /* of the process, at most, in bytes, as writer_memory_plan; 0: no bound */
 	uint32_t fixed_cut; /* bytes: WRITE_LARGE cuts at multiples of this from the file's begin; 0: by content */
 	bool dry_run;       /* id and dedup only: nothing is compressed, sealed or put; added counts plaintext */
 	void (*cut)(void *arg, enum stream_id stream, const struct writer_cut *c);
@@ -36,11 +37,21 @@ struct writer_opts {
 };
 struct writer;
 int writer_open(const struct writer_opts *o, struct writer **ret, struct err *err) HF_NODISCARD;
+/*
+ * How a bound on memory is kept: packs get smaller, then fewer, then the workers. m: as wanted, and what fits. It takes at most `memory`
+ * (0: no bound) for the whole process, beside 44 to 88 bytes a new chunk and the pages of the index that were touched. ERR_USAGE: less
+ * than one worker and two of the smallest packs need; a hint says how much that is.
+ */
+struct writer_memory {
+	unsigned workers, packs; /* packs: one that is filled, and those on their way */
+	uint32_t pack_aim;       /* bytes at which one is closed */
+};
+int writer_memory_plan(uint64_t memory, int level, struct writer_memory *m, struct err *err) HF_NODISCARD;
 /* Stops workers; what was not finished is dropped. */
 void writer_close(struct writer *w);
 
 /* --- content --- */
-enum writer_mode { WRITE_SMALL, WRITE_LARGE };
+enum writer_mode { WRITE_SMALL, WRITE_LARGE, WRITE_PAGES };
 /* Choose how following content is cut; a change of mode, or entering or leaving a large file, forces a cut. */
 int writer_content_mode(struct writer *w, enum writer_mode m, struct err *err) HF_NODISCARD;
 /* Force a cut here (both ends of a large file). Nothing when no bytes are pending. */

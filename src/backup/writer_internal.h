@@ -23,6 +23,7 @@ struct open_pack {
 	unsigned inflight; /* rooms reserved and not yet sealed */
 	bool closing, in_use;
 };
+#define PACKS_MIN 2
 #define PACKS_MAX 5 /* four on their way to a distant site, one being filled */
 struct packer {
 	struct session *session;
@@ -49,7 +50,7 @@ struct packer {
 	atomic_bool failed;
 	_Atomic uint64_t chunks, chunks_new, bytes, bytes_new, sealed, packs;
 };
-int packer_open(struct packer *k, const struct writer_opts *o, struct err *err) HF_NODISCARD;
+int packer_open(struct packer *k, const struct writer_opts *o, const struct writer_memory *m, struct err *err) HF_NODISCARD;
 void packer_close(struct packer *k);
 /* Chunk with its id known: deduplicate, or compress, seal and verify. Any thread, each with its own coder. */
 int packer_put(struct packer *k, struct pack_coder *c, enum chunk_type type, const unsigned char id[ID_LEN], const void *p, size_t n, struct err *err) HF_NODISCARD;
@@ -65,7 +66,7 @@ struct read_buf { /* file data is read into it; chunks are slices of it */
 	unsigned char *p;
 	atomic_uint refs; /* slices in the ring, and 1 while it is being filled */
 };
-#define READ_BUF_SIZE (CHUNK_PLAIN_MAX + (1u << 20)) /* room for a chunk of the largest size and a read behind it */
+#define READ_BUF_SIZE (CHUNK_CUT_MAX + (1u << 20)) /* room for a chunk of the largest size and a read behind it */
 #define READ_BUF_USE (3u << 20)                      /* what a buffer usually takes before the next one is begun */
 
 enum slot_state { SLOT_FREE, SLOT_QUEUED, SLOT_DONE };

@@ -95,6 +95,13 @@ void zframe_free(struct zframe *z)
 	free(z);
 }
 
+size_t zframe_memory(int level)
+{
+	/* ZSTD_sizeof_CCtx of 1.5.4 in MiB, rounded up */
+	static const unsigned char mib[LEVEL_MAX + 1] = {1, 1, 1, 2, 3, 4, 4, 7, 7, 13, 25, 25, 49};
+	return (size_t)mib[level < 1 ? 1 : MIN(level, LEVEL_MAX)] << 20;
+}
+
 size_t zframe_bound(size_t n)
 {
 	return ZSTD_compressBound(n);

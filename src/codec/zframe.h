@@ -7,6 +7,7 @@
 struct zframe;
 struct zframe *zframe_new(int level); /* 1..12, clamped */
 void zframe_free(struct zframe *z);
+size_t zframe_memory(int level); /* that compression takes, at most, for chunks of up to 4 MiB */
 size_t zframe_bound(size_t n); /* room that compress needs for n bytes */
 /* Compress n bytes into out (cap >= zframe_bound(n)); frame without checksum, with content size. Returns its length;
  * 0 means "store raw": a cheap probe of the data, or the result, says that it does not shrink by at least 1/64. */

@@ -4,7 +4,8 @@
 
 const struct chunk_sizes CHUNK_SIZES_SMALL = {16u << 10, 64u << 10, 256u << 10};
 const struct chunk_sizes CHUNK_SIZES_RECORDS = {8u << 10, 32u << 10, 128u << 10};
-const struct chunk_sizes CHUNK_SIZES_LARGE = {512u << 10, 1u << 20, 4u << 20};
+const struct chunk_sizes CHUNK_SIZES_LARGE = {512u << 10, 1u << 20, CHUNK_CUT_MAX};
+const struct chunk_sizes CHUNK_SIZES_PAGES = {64u << 10, 64u << 10, 64u << 10};
 
 void gear_init(struct gear *g, const struct secret *chunk_key)
 {

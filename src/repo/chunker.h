@@ -7,8 +7,9 @@
 struct chunk_sizes {
 	uint32_t min, mean, max; /* min == max: fixed cutting */
 };
-/* Stretches of small files; entries and notes; large files. */
-extern const struct chunk_sizes CHUNK_SIZES_SMALL, CHUNK_SIZES_RECORDS, CHUNK_SIZES_LARGE;
+/* Stretches of small files; entries and notes; large files; files whose pages change in place. */
+extern const struct chunk_sizes CHUNK_SIZES_SMALL, CHUNK_SIZES_RECORDS, CHUNK_SIZES_LARGE, CHUNK_SIZES_PAGES;
+#define CHUNK_CUT_MAX (4u << 20) /* the largest maximum of them */
 #define LARGE_FILE (512u << 10)
 
 struct gear {

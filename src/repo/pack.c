@@ -30,7 +30,7 @@ struct pack_coder {
 
 struct pack {
 	unsigned char *map;
-	uint32_t len;
+	uint32_t len, aim;
 	struct session_key const *key;
 	unsigned char salt[SALT_LEN];
 	uint32_t epoch;
@@ -131,11 +131,13 @@ static unsigned char *room(unsigned char **p, size_t *cap, size_t n)
 
 /* --- writing --- */
 
-struct pack *pack_new(void)
+struct pack *pack_new(uint32_t aim)
 {
 	struct pack *p = xcalloc(1, sizeof *p);
+	p->aim = aim;
 	p->map = mmap(NULL, PACK_MAX, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 	BUG_ON(p->map == MAP_FAILED);
+	(void)madvise(p->map, PACK_MAX, MADV_HUGEPAGE); /* saves most page faults, where the kernel has them */
 	return p;
 }
 
@@ -186,7 +188,7 @@ static uint64_t tail_room(size_t n)
 bool pack_reserve(struct pack *p, size_t n, uint32_t *ret_offset)
 {
 	/* n_entries lags behind reservations by at most the number of workers: 4096 is room enough for theirs */
-	if (p->len >= PACK_AIM || p->len + n + tail_room(p->n_entries + 4096) > PACK_MAX)
+	if (p->len >= p->aim || p->len + n + tail_room(p->n_entries + 4096) > PACK_MAX)
 		return false;
 	*ret_offset = p->len;
 	p->len += (uint32_t)n;

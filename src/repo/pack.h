@@ -19,7 +19,8 @@ void pack_coder_id(struct pack_coder *c, enum chunk_type type, const void *p, si
 
 /* --- writing --- */
 struct pack; /* open pack: one mapping of PACK_MAX bytes, reused */
-struct pack *pack_new(void);
+/* aim: a pack is closed when it has this many bytes. */
+struct pack *pack_new(uint32_t aim);
 void pack_free(struct pack *p);
 /* Start a pack under a session: fresh salt, header with its envelopes. */
 int pack_begin(struct pack *p, const struct session_key *k, const struct source_keys *host, const struct envelope *env, size_t n_env, struct err *err) HF_NODISCARD;

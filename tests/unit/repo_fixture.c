@@ -201,7 +201,8 @@ void fixture_begin(struct fixture *f, struct fixture_run *run)
 	        .recipient = &f->recipient,
 	        .n_recipients = 1,
 	        .workers = 2,
-	        .fixed_cut = f->fixed_cut};
+	        .fixed_cut = f->fixed_cut,
+	        .memory = f->memory};
 
 	*run = (struct fixture_run){.f = f, .facts = {.start = f->now}};
 	for (size_t i = 0; i < f->n_sites; i++)

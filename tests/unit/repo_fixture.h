@@ -31,6 +31,7 @@ struct fixture {
 	int64_t patience_ms;          /* of the sessions */
 	int64_t now;                  /* wall ns of the next run; a minute is added by each */
 	uint32_t fixed_cut;           /* writer option, 0: by content */
+	uint64_t memory;              /* writer option, 0: no bound */
 };
 /* on_disk: sites are directories, else they are in memory. */
 void fixture_init(struct fixture *f, size_t n_sites, bool on_disk);

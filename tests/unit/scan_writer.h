@@ -157,7 +157,7 @@ int writer_content_mode(struct writer *w, enum writer_mode m, struct err *err)
 	w->mode = m;
 	int rc = writer_content_cut(w, err);
 	chunker_init(
-	        &w->s[STREAM_CONTENT].cutter, &w->gear, m == WRITE_LARGE ? &CHUNK_SIZES_LARGE : &CHUNK_SIZES_SMALL);
+	        &w->s[STREAM_CONTENT].cutter, &w->gear, m == WRITE_LARGE ? &CHUNK_SIZES_LARGE : m == WRITE_PAGES ? &CHUNK_SIZES_PAGES : &CHUNK_SIZES_SMALL);
 	return rc;
 }
 
