@@ -8,7 +8,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
-#include "store/pause.h"
 #include "base/clock.h"
 #include "base/str.h"
 #include "base/version.h"
@@ -21,8 +20,6 @@
 #define BLOCK (256L << 10)                /* the most that store_pace() takes */
 #define CONTINUE_FROM ((uint64_t)1 << 20) /* libcurl's own threshold for asking before it sends */
 #define IDLE_HANDLES 16
-#define WAIT_MAX_S 60 /* as long as a site may have us wait before the next request */
-#define NS_PER_S INT64_C(1000000000)
 
 /* A handle of libcurl's and the connection that it holds open. */
 struct link {
@@ -37,7 +34,6 @@ struct s3_http {
 	long connect_ms, idle_s;
 	const atomic_bool *cancel;
 	const struct store *paced;
-	_Atomic int64_t not_before_ns; /* boot clock: the site asked for a pause until then */
 	pthread_mutex_t mutex;
 	struct link *idle[IDLE_HANDLES];
 	size_t n_idle;
@@ -456,37 +452,12 @@ static int transfer_failed(CURLcode code, const struct s3_http *h, const char *e
 	}
 }
 
-/* Until the time the site asked for. */
-static int keep_pause(struct s3_http *h, struct err *err)
-{
-	const struct pause p = {.cancel = h->cancel};
-	int64_t left_ms = (atomic_load(&h->not_before_ns) - clock_boot_ns()) / 1000000;
-
-	return pause_for(&p, MIN(left_ms, WAIT_MAX_S * 1000))
-	               ? 0
-	               : err_set(err, ERR_CANCELLED, "the request was cancelled");
-}
-
-static void after_answer(struct s3_http *h, struct s3_answer *a)
-{
-	if (a->status < 300)
-		return;
-	if (a->body.len)
-		(void)s3_xml_error(a->body.p, a->body.len, &a->error);
-	if (a->retry_after_s > 0)
-		atomic_store(&h->not_before_ns, clock_boot_ns() + MIN(a->retry_after_s, WAIT_MAX_S) * NS_PER_S);
-}
-
 int s3_exchange(struct s3_http *h, const struct s3_request *r, struct s3_answer *ret, struct err *err)
 {
 	struct transfer t = {.http = h, .request = r, .answer = ret, .err = err};
 	CLEAN(free_ptr) char *path = s3_place_path(&h->place, r->key);
 	CLEAN(free_ptr) char *url = url_of(h, r, path);
 	char error[CURL_ERROR_SIZE] = "", digest[48];
-	int rc = keep_pause(h, err);
-
-	if (rc)
-		return rc;
 	struct link *l = take_link(h);
 	CURL *c = l->curl;
 	struct curl_slist *headers = signed_headers(h, r, path, digest);
@@ -503,13 +474,17 @@ int s3_exchange(struct s3_http *h, const struct s3_request *r, struct s3_answer 
 	give_link(h, l);
 	if (t.rc)
 		return t.rc;
-	if (code != CURLE_OK)
+	/* Who refuses a body may hang up while it is still being sent: the refusal is what counts. */
+	bool refused = ret->status >= 300 && (code == CURLE_SEND_ERROR || code == CURLE_RECV_ERROR);
+
+	if (code != CURLE_OK && !refused)
 		return transfer_failed(code, h, error, err);
-	if (!t.checked && (rc = judge_head(&t)))
-		return rc;
+	if (!t.checked && (t.rc = judge_head(&t)))
+		return t.rc;
 	if (t.left && ret->status < 300)
 		return err_set(err, ERR_UNREACHABLE, "the site says that it has what was not sent yet");
 	str_copy(ret->sent_digest, sizeof ret->sent_digest, digest);
-	after_answer(h, ret);
+	if (ret->status >= 300 && ret->body.len)
+		(void)s3_xml_error(ret->body.p, ret->body.len, &ret->error);
 	return 0;
 }

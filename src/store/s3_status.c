@@ -109,6 +109,7 @@ int s3_refused(const struct s3_answer *a, const char *what, const char *key, str
 	        e->code[0] ? " " : "", e->code, message, id[0] ? ", request " : "", id);
 	if (err) {
 		err->retryable = m && m->retryable;
+		err->retry_after_ms = err->retryable && a->retry_after_s > 0 ? a->retry_after_s * INT64_C(1000) : 0;
 		if (region[0] && class == ERR_UNREACHABLE && !err->retryable)
 			(void)err_hint(err, "the bucket's region is %s", region);
 		else if (m && m->hint[0])

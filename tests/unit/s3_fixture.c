@@ -1,8 +1,12 @@
 #include "s3_fixture.h"
 
+#include <curl/curl.h>
+#include <fcntl.h>
+#include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 #include "base/mem.h"
 #include "base/str.h"
 #include "crypto/crypto.h"
@@ -77,4 +81,82 @@ void s3_plain_bucket(void)
 	must(s3_exchange(http, &r, &a, &err), &err);
 	ck_assert_int_eq(a.status, 200);
 	s3_http_free(http);
+}
+
+/* --- the liar --- */
+
+void s3_liar_start(struct s3_liar *l)
+{
+	int in[2], out[2];
+	size_t n = 0;
+
+	/* Its standard input stays open as long as this process lives; nobody else holds that end. */
+	if (pipe2(in, O_CLOEXEC) || pipe2(out, O_CLOEXEC))
+		BUG("no pipes");
+	pid_t pid = fork();
+
+	if (pid < 0)
+		BUG("cannot fork");
+	if (pid == 0) {
+		if (dup2(in[0], 0) < 0 || dup2(out[1], 1) < 0)
+			_exit(126);
+		(void)execl("tests/lib/s3-liar.py", "s3-liar.py", s3_env("ENDPOINT"), (char *)NULL);
+		_exit(127);
+	}
+	(void)close(in[0]);
+	(void)close(out[1]);
+	while (n + 1 < sizeof l->url && read(out[0], l->url + n, 1) == 1 && l->url[n] != '\n')
+		n++;
+	l->url[n] = '\0';
+	if (!n)
+		BUG("tests/lib/s3-liar.py does not start");
+}
+
+static size_t keep_body(char *p, size_t size, size_t n, void *arg)
+{
+	buf_add(arg, p, size * n);
+	return size * n;
+}
+
+/* POST of text, or GET when it is NULL; the answer goes to out. */
+static void ask_liar(const struct s3_liar *l, const char *text, struct buf *out)
+{
+	CURL *c = curl_easy_init();
+	char url[128];
+
+	(void)snprintf(url, sizeof url, "%s/-/rules", l->url);
+	(void)curl_easy_setopt(c, CURLOPT_URL, url);
+	(void)curl_easy_setopt(c, CURLOPT_PROXY, "");
+	(void)curl_easy_setopt(c, CURLOPT_FAILONERROR, 1L);
+	(void)curl_easy_setopt(c, CURLOPT_WRITEFUNCTION, keep_body);
+	(void)curl_easy_setopt(c, CURLOPT_WRITEDATA, out);
+	if (text)
+		(void)curl_easy_setopt(c, CURLOPT_POSTFIELDS, text);
+	CURLcode code = curl_easy_perform(c);
+
+	curl_easy_cleanup(c);
+	ck_assert_msg(code == CURLE_OK, "the liar does not take %s", text ? text : "a question");
+}
+
+void s3_liar_rules(const struct s3_liar *l, const char *rules)
+{
+	CLEAN(buf_release) struct buf b = BUF_INIT(64u << 10);
+
+	ask_liar(l, rules, &b);
+}
+
+int s3_liar_count(const struct s3_liar *l, const char *method)
+{
+	CLEAN(buf_release) struct buf b = BUF_INIT(64u << 10);
+
+	ask_liar(l, NULL, &b);
+	json_t *counts = json_loadb((const char *)b.p, b.len, 0, NULL);
+
+	ck_assert_ptr_nonnull(counts);
+	json_t *n = *method ? json_object_get(json_object_get(counts, "methods"), method)
+	                    : json_object_get(counts, "requests");
+	int value = (int)json_integer_value(n);
+
+	json_decref(counts);
+	return value;
 }

@@ -19,4 +19,14 @@ struct store *s3_at(const char *prefix, const struct store_config *c);
 /* Make the test's bucket without versions and locks, by a plain request. */
 void s3_plain_bucket(void);
 
+/* tests/lib/s3-liar.py in front of the gateway, until the process that started it ends. Its URL is an endpoint. */
+struct s3_liar {
+	char url[64];
+};
+void s3_liar_start(struct s3_liar *l);
+/* JSON list of rules; counts begin anew. */
+void s3_liar_rules(const struct s3_liar *l, const char *rules);
+/* Requests since then, those of a method ("" for all). */
+int s3_liar_count(const struct s3_liar *l, const char *method);
+
 #endif

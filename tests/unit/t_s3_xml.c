@@ -358,11 +358,13 @@ START_TEST(each_refusal_has_its_class)
 	str_copy(a.error.code, sizeof a.error.code, refusals[_i].code);
 	str_copy(a.error.message, sizeof a.error.message, "told so");
 	str_copy(a.request_id, sizeof a.request_id, "tx9");
+	a.retry_after_s = 7;
 	if (strstr(refusals[_i].hint, "eu-"))
 		str_copy(a.region, sizeof a.region, "eu-west-1");
 	ck_assert_int_eq(s3_refused(&a, "read", "p/x", &err), -(int)refusals[_i].class);
 	ck_assert_int_eq(err.code, refusals[_i].class);
 	ck_assert_int_eq(err.retryable, refusals[_i].retryable);
+	ck_assert_int_eq(err.retry_after_ms, refusals[_i].retryable ? 7000 : 0);
 	ck_assert_msg(strstr(err.hint, refusals[_i].hint), "%s", err.hint);
 	ck_assert_ptr_nonnull(strstr(err.msg, "cannot read p/x: the site answers "));
 	ck_assert_ptr_nonnull(strstr(err.msg, refusals[_i].code));
