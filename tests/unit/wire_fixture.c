@@ -264,3 +264,24 @@ bool raw_next(struct raw *r, struct raw_frame *ret)
 	ret->n = f.n;
 	return true;
 }
+
+static size_t ask_bytes(unsigned char *out, uint8_t op, const char *key, uint64_t body, const void *more, size_t n)
+{
+	CLEAN(buf_release) struct buf args = BUF_INIT(4096), b = BUF_INIT(8192);
+
+	if (key)
+		enc_text(&args, key, STORE_KEY_MAX);
+	buf_add(&args, more, n);
+	const struct ask a = {.service = WIRE_STORE, .op = op, .body = body, .args = args.p, .n_args = args.len};
+
+	ask_put(&b, &a);
+	memcpy(out, b.p, b.len);
+	return b.len;
+}
+
+void raw_ask(struct raw *r, uint32_t id, uint8_t op, const char *key, uint64_t body, const void *more, size_t n)
+{
+	unsigned char b[8192];
+
+	raw_send(r, FRAME_REQUEST, id, b, ask_bytes(b, op, key, body, more, n));
+}

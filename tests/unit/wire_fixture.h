@@ -36,6 +36,8 @@ void raw_release(struct raw *r);
 void raw_hello(struct raw *r, uint16_t min, uint16_t max, const char *version, const char *role);
 void raw_send(struct raw *r, int type, uint32_t id, const void *p, size_t n);
 void raw_bytes(struct raw *r, const void *p, size_t n);
+/* A request of the store service; key NULL: none. more: the arguments behind it. */
+void raw_ask(struct raw *r, uint32_t id, uint8_t op, const char *key, uint64_t body, const void *more, size_t n);
 /* The next frame but pings, which are answered; false at the end. payload holds WIRE_FRAME_MAX bytes. */
 struct raw_frame {
 	int type;
