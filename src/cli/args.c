@@ -207,6 +207,7 @@ static int check_value(const struct opt_spec *o, const char *text, struct err *e
 {
 	unsigned count;
 	uint64_t size;
+	int64_t ms;
 
 	switch (o->kind) {
 	case OPT_FLAG:
@@ -225,6 +226,11 @@ static int check_value(const struct opt_spec *o, const char *text, struct err *e
 			return 0;
 		err_set(err, ERR_USAGE, "option --%s needs a size, not '%s'", o->name, text);
 		return err_hint(err, "for example 512MiB");
+	case OPT_DURATION:
+		if (str_duration(text, &ms))
+			return 0;
+		err_set(err, ERR_USAGE, "option --%s needs a duration, not '%s'", o->name, text);
+		return err_hint(err, "for example 90s or 5m");
 	default:
 		if (text[0])
 			return 0;
@@ -341,6 +347,15 @@ bool args_flag(const struct args *a, const char *name)
 bool args_given(const struct args *a, const char *name)
 {
 	return find_value(a, name);
+}
+
+int64_t args_duration(const struct args *a, const char *name)
+{
+	const char *text = args_text(a, name);
+	int64_t ms = 0;
+
+	BUG_ON(text && !str_duration(text, &ms));
+	return ms;
 }
 
 uint64_t args_size(const struct args *a, const char *name)

@@ -36,6 +36,7 @@ void args_release(struct args *a);
 const char *args_text(const struct args *a, const char *name);
 bool args_flag(const struct args *a, const char *name);
 bool args_given(const struct args *a, const char *name);
+int64_t args_duration(const struct args *a, const char *name); /* milliseconds */
 uint64_t args_size(const struct args *a, const char *name);
 unsigned args_count(const struct args *a, const char *name);
 /* All values of a repeatable option: newly allocated NULL-terminated array of borrowed words, NULL when none. */

@@ -10,6 +10,7 @@ int cmd_backup(struct cli *c, struct err *err)
 	CLEAN(free_ptr) const char **sources = args_list(c->args, "source");
 	struct job_backup_opts opts = {.sources = sources,
 	        .full_read = args_flag(c->args, "full-read"),
+	        .patience_ms = args_duration(c->args, "patience"),
 	        .no_replicate = args_flag(c->args, "no-replicate")};
 
 	if (run_open(&r, c, c->args->operand[0], err))

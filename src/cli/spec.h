@@ -44,7 +44,7 @@ struct cmd_group {
 	const char *name, *brief;
 };
 
-enum opt_kind { OPT_FLAG, OPT_TEXT, OPT_LIST, OPT_CHOICE, OPT_COUNT, OPT_SIZE, OPT_FILE, OPT_DIR, OPT_HIDDEN };
+enum opt_kind { OPT_FLAG, OPT_TEXT, OPT_LIST, OPT_CHOICE, OPT_COUNT, OPT_SIZE, OPT_DURATION, OPT_FILE, OPT_DIR, OPT_HIDDEN };
 struct opt_spec {
 	uint64_t commands; /* bits of enum cmd_id */
 	const char *name;

@@ -17,6 +17,7 @@ struct backed_up {
 	struct sites *sites;
 	const char *run_id;
 	bool full_read;
+	int64_t patience_ms;
 	struct source_run_result r;
 	struct result *result;
 	size_t n_told;
@@ -53,6 +54,7 @@ static int one_source(struct backed_up *s, struct err *err)
 		.run_id = s->run_id,
 		.dry_run = s->j->dry_run,
 		.full_read = s->full_read,
+		.patience_ms = s->patience_ms,
 		.workers = s->j->workers,
 		.memory_cap = s->j->memory_cap,
 		.cancel = s->j->cancel,
@@ -186,7 +188,7 @@ static int run_sources(const struct job *j, const struct job_backup_opts *o, str
 		struct err err = ERR_INIT;
 		if (!wanted(o, j->plan->sources[i].name))
 			continue;
-		struct backed_up s = {.j = j, .ps = &j->plan->sources[i], .cfg = cfg, .sites = sites, .run_id = run_id, .full_read = o->full_read, .result = r};
+		struct backed_up s = {.j = j, .ps = &j->plan->sources[i], .cfg = cfg, .sites = sites, .run_id = run_id, .full_read = o->full_read, .patience_ms = o->patience_ms, .result = r};
 		rc = job_cancelled(j) ? err_set(&err, ERR_CANCELLED, "cancelled before source '%s'", s.ps->name) : one_source(&s, &err);
 		if (s.r.is_committed) {
 			put_receipt(&s, &log_seed);

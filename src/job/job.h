@@ -63,6 +63,7 @@ int job_init(const struct job *j, json_t **result, struct err *err);
 struct job_backup_opts {
 	const char *const *sources; /* NULL-terminated names, NULL: all of the plan */
 	bool full_read;             /* ignore the files cache */
+	int64_t patience_ms;        /* with a site that is away while the others have all; 0: two minutes */
 	bool no_replicate;          /* leave sites that are behind as they are */
 };
 int job_backup(const struct job *j, const struct job_backup_opts *o, json_t **result, struct err *err);

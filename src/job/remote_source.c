@@ -134,6 +134,7 @@ static int run_there(struct agent *a, const struct job *j, const struct source_r
 	json_object_set_new(doc, "run", json_string(o->run_id));
 	json_object_set_new(doc, "dry_run", json_boolean(o->dry_run));
 	json_object_set_new(doc, "full_read", json_boolean(o->full_read));
+	json_object_set_new(doc, "patience_ms", json_integer(o->patience_ms));
 	agent_doc_sites(doc, &sites);
 	relay(a, o->source, &sites);
 	rc = agent_run(a, "backup", doc, &ev, o->cancel, &answer, err);

@@ -91,6 +91,7 @@ static int backup(struct request *q, json_t **ret, struct err *err)
 	struct teller t = {.job = q->job};
 	const char *run;
 	bool dry_run, full_read;
+	int64_t patience;
 	unsigned char id[16];
 	int rc = json_get_hex(q->doc, "run", WHAT, id, sizeof id, err);
 	if (!rc)
@@ -99,6 +100,8 @@ static int backup(struct request *q, json_t **ret, struct err *err)
 		rc = json_get_bool(q->doc, "dry_run", WHAT, &dry_run, err);
 	if (!rc)
 		rc = json_get_bool(q->doc, "full_read", WHAT, &full_read, err);
+	if (!rc)
+		rc = json_get_int(q->doc, "patience_ms", WHAT, &patience, err);
 	if (!rc)
 		rc = open_sites(q, &sites, &cfg, err);
 	if (!rc) {
@@ -113,6 +116,7 @@ static int backup(struct request *q, json_t **ret, struct err *err)
 			.run_id = run,
 			.dry_run = dry_run,
 			.full_read = full_read,
+			.patience_ms = patience,
 			.cancel = (atomic_bool *)(uintptr_t)wire_job_cancel(q->job), /* only read */
 			.progress = show,
 			.noted = noted,

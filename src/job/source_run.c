@@ -198,7 +198,7 @@ static int run_session(struct run *s, struct err *err)
 	CLEAN(free_ptr) char *plan = fs_join(o->root->state, o->plan);
 	CLEAN(free_ptr) char *state = fs_join(plan, s->ps->name);
 	CLEAN(free_ptr) char *cache = fs_join(state, "files");
-	struct session_opts so = {.state_dir = state, .keys = &s->keys, .cfg = o->cfg, .site = o->site, .n_sites = o->n_sites, .now = clock_wall_ns(), .dry_run = o->dry_run};
+	struct session_opts so = {.state_dir = state, .keys = &s->keys, .cfg = o->cfg, .site = o->site, .n_sites = o->n_sites, .now = clock_wall_ns(), .dry_run = o->dry_run, .patience_ms = o->patience_ms};
 	str_copy(so.run, sizeof so.run, o->run_id);
 	int rc = session_begin(&so, &s->session, err);
 	if (rc)

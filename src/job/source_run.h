@@ -20,6 +20,7 @@ struct source_run_opts {
 	size_t n_sites;
 	const char *run_id;              /* shared by the sources of one run */
 	bool dry_run, full_read;
+	int64_t patience_ms;             /* with a site that is away; 0: default */
 	unsigned workers;                /* 0: as many as cores */
 	uint64_t memory_cap;             /* 0: default */
 	atomic_bool *cancel;             /* polled; may be NULL */
