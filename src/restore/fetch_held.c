@@ -315,7 +315,7 @@ int reader_start_fetchers(struct reader *r, struct err *err)
 	for (size_t i = 0; i < r->o.n_sites; i++)
 		if (r->o.site[i].store->caps & STORE_REMOTE)
 			want = MAX(want, r->o.site[i].store->caps & STORE_THREADSAFE ? (size_t)FETCHERS : (size_t)1);
-	r->n_held = r->o.workers + 2 + want;
+	r->n_held = r->o.workers + 2 + FETCHERS + HELD_SMALL;
 	r->held = xcalloc(r->n_held, sizeof *r->held);
 	for (size_t i = 0; i < r->n_held; i++)
 		buf_init(&r->held[i].b, PACK_MAX);

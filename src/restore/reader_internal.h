@@ -16,6 +16,7 @@
 
 #define FETCHERS 4                /* packs on their way from distant sites at once */
 #define HELD_BYTES (96u << 20)    /* of packs fetched ahead and those in use; four of the usual size */
+#define HELD_SMALL 16             /* places beyond those that are in use: small packs stay longer */
 #define WANTED_MAX 64             /* distinct packs known to be needed soon */
 #define OLDER_MAX 16              /* versions of an object that are looked at */
 #define PACK_HEAD (64u << 10)     /* enough for any header */
