@@ -86,7 +86,7 @@ static void tell_trouble(void *arg, bool retrying, const struct err *why)
 	struct site_way *w = arg;
 	int64_t now = clock_boot_ns() / NS_PER_MS;
 	if (!retrying) {
-		if (atomic_exchange(&w->troubled, false))
+		if (atomic_exchange(&w->troubled, false) && !why)
 			log_msg(LOG_INFO, "site %s answers again", w->ps->name);
 		return;
 	}

@@ -83,7 +83,7 @@ static bool failed(const struct op *op)
 static void tell(const struct op *op, bool retrying)
 {
 	if (op->r->o.state)
-		op->r->o.state(op->r->o.arg, retrying, retrying ? &op->err : NULL);
+		op->r->o.state(op->r->o.arg, retrying, failed(op) ? &op->err : NULL);
 }
 
 static void progress(struct op *op, bool enough)

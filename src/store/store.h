@@ -280,7 +280,8 @@ struct store *store_trace_new(struct store *below, void (*fn)(void *arg, const c
 struct store_retry {
 	int64_t base_ms, cap_ms, total_ms; /* 0: 1 s, 60 s, 15 min */
 	unsigned reserve;                  /* retries in stock, 0: 20 */
-	/* True with the error at each failure that will be tried again, false when nothing is being retried; any thread. */
+	/* True with the error at each failure that will be tried again; false when nothing is retried any more: with an error
+	 * when the last operation that was has failed for good, NULL when the site answers again. From any thread. */
 	void (*state)(void *arg, bool retrying, const struct err *err);
 	/* For tests: the time, and to wait (then cancel is looked at again). NULL: the clock, a sleep. */
 	int64_t (*now_ms)(void *arg);

@@ -22,7 +22,7 @@ struct clock {
 	int64_t now;
 	int64_t wait[WAITS_MAX];
 	size_t n;
-	int told, told_end;
+	int told, told_end, told_well;
 	struct err last;
 	atomic_bool cancel;
 	atomic_bool *stop_when_told;
@@ -49,6 +49,7 @@ static void on_state(void *arg, bool retrying, const struct err *err)
 
 	c->told += retrying;
 	c->told_end += !retrying;
+	c->told_well += !retrying && !err;
 	if (retrying)
 		c->last = *err;
 	if (c->stop_when_told)
@@ -128,6 +129,7 @@ START_TEST(what_may_pass_is_tried_until_it_does)
 	ck_assert_int_eq(q.n, 16);
 	ck_assert_int_eq(c.told, 10);
 	ck_assert_int_eq(c.told_end, 5);
+	ck_assert_int_eq(c.told_well, 5);
 	ck_assert_uint_eq(s->trouble->retrying, 0);
 	ck_assert_uint_eq(s->trouble->refusals, 10);
 }
@@ -216,6 +218,7 @@ START_TEST(a_site_that_stays_away_is_given_up_at_the_deadline)
 	ck_assert(err.retryable);
 	ck_assert_uint_eq(s->trouble->retrying, 0);
 	ck_assert_int_eq(c.told_end, 1);
+	ck_assert_int_eq(c.told_well, 0);
 }
 END_TEST
 
