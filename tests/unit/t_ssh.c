@@ -14,6 +14,14 @@
 #include "sshd_fixture.h"
 #include "store_conformance.h"
 
+/* libssh2 1.10 loses 51 bytes with each change of keys; t_store_sftp has the same calls without changes, and no such
+ * line. */
+const char *__lsan_default_suppressions(void);
+const char *__lsan_default_suppressions(void)
+{
+	return "leak:libssh2.so";
+}
+
 /* Every test runs through both back ends. */
 static const enum ssh_backend backends[] = {SSH_CHILD, SSH_LIBSSH2};
 static struct sshd server, rekeying;
