@@ -179,4 +179,4 @@ clean: ## remove what was built
 
 FORCE:
 .PHONY: all deps check-deps demo check check-all build-tests build-threaded unit integration lint fuzz build-fuzzers bench bench-growth bench-links docs docs-check install help clean FORCE
-.SECONDARY:
+.PRECIOUS: $(B)/%.o
