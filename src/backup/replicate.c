@@ -6,6 +6,7 @@
 #include "base/log.h"
 #include "base/rng.h"
 #include "base/str.h"
+#include "repo/site_object.h"
 #include "backup/replicate_internal.h"
 
 enum { DEPTH_MAX = 63, TRIES = 2 };
@@ -23,12 +24,12 @@ static void base_copy_list(struct bring_base *b, const struct pack_list *l)
 		pack_list_add(&b->list, l->digest[i]);
 }
 
-static void bring_release(struct bring *b)
+void bring_release(struct bring *b)
 {
 	attempts_release(&b->theirs);
 	attempts_release(&b->ours);
 	pack_lists_free(b->lists);
-	free(b->at);
+	free(b->at.v);
 	base_release(&b->newest);
 	base_release(&b->last);
 }
@@ -37,6 +38,8 @@ static void bring_release(struct bring *b)
 
 static bool is_here(const struct bring *b, const unsigned char digest[ID_LEN])
 {
+	if (b->repair)
+		return pack_list_has(&b->repair->resolved, digest);
 	for (size_t i = 0; i < b->ours.n; i++)
 		if (b->ours.a[i].committed && !memcmp(b->ours.a[i].snapshot_digest, digest, ID_LEN))
 			return true;
@@ -71,41 +74,67 @@ static const struct attempt_info **what_lacks(struct bring *b, size_t *ret_n)
 	return all;
 }
 
-/* What may be reused of to. A list there that is damaged is no reason to leave it without newer snapshots. */
-static int find_newest(struct bring *b, struct err *err)
+static const struct attempt_info *newest_below(const struct attempts *all, const struct attempt_info *top)
 {
 	const struct attempt_info *best = NULL;
-	struct err why = ERR_INIT;
 
-	for (size_t i = 0; i < b->ours.n; i++) {
-		const struct attempt_info *a = &b->ours.a[i];
+	for (size_t i = 0; i < all->n; i++) {
+		const struct attempt_info *a = &all->a[i];
+		bool below = !top || a->snap.seq < top->snap.seq || (a->snap.seq == top->snap.seq && a < top);
 
-		if (a->committed && !a->expired && (!best || a->snap.seq > best->snap.seq))
+		if (a->committed && !a->expired && below &&
+		        (!best || a->snap.seq > best->snap.seq || (a->snap.seq == best->snap.seq && a > best)))
 			best = a;
 	}
-	if (!best)
-		return 0;
-	int rc = attempt_packs(b->to, b->source, best->attempt, &b->newest.list, &b->newest.depth, &why);
+	return best;
+}
 
-	if (rc == -ERR_CORRUPT || rc == -ERR_FORMAT || rc == -ERR_MISSING) {
+/* A list there that is damaged is no reason to leave it without newer snapshots. */
+int bring_find_newest(struct bring *b, const struct attempt_info **ret, struct err *err)
+{
+	const struct attempt_info *best = NULL;
+
+	*ret = NULL;
+	while ((best = newest_below(&b->ours, best))) {
+		struct err why = ERR_INIT;
+		int rc = attempt_packs(b->to, b->source, best->attempt, &b->newest.list, &b->newest.depth, &why);
+
+		if (!rc) {
+			memcpy(b->newest.attempt, best->attempt, NAME16);
+			b->newest.seq = best->snap.seq;
+			*ret = best;
+			return 0;
+		}
+		if (!site_object_is_damage(why.code)) {
+			*err = why;
+			return rc;
+		}
 		log_msg(LOG_WARN, "site %s: %s; nothing of it is reused", b->to->name, why.msg);
-		return 0;
 	}
-	if (rc) {
-		*err = why;
-		return rc;
-	}
-	memcpy(b->newest.attempt, best->attempt, NAME16);
-	b->newest.seq = best->snap.seq;
 	return 0;
+}
+
+/* In a repair: a pack that lies whole at `to`, under whichever attempt; n: there is none. */
+static size_t whole_here(const struct bring *b, const unsigned char digest[ID_LEN])
+{
+	return pack_list_has(b->repair->lost, digest) ? b->repair->here.n : bring_find_pack(&b->repair->here, digest);
 }
 
 /* --- one snapshot --- */
 
-static int put_open(struct bring *b, const char *attempt, struct err *err)
+static void add_use(struct attempt_open *o, const char *attempt)
+{
+	for (size_t i = 0; i < o->n_uses; i++)
+		if (str_eq(o->uses[i], attempt))
+			return;
+	memcpy(o->uses[o->n_uses++], attempt, NAME16);
+}
+
+/* list: what is going to be committed, whose packs a repair takes from wherever they lie; or NULL. */
+int bring_put_open(struct bring *b, const char *attempt, const struct pack_list *list, struct err *err)
 {
 	char key[STORE_KEY_MAX + 1];
-	char uses[2][NAME16];
+	CLEAN(free_ptr) char(*uses)[NAME16] = xcalloc((list ? list->n : 0) + 2, sizeof *uses);
 	CLEAN(buf_release) struct buf o = BUF_INIT(SIGNED_MAX);
 	struct attempt_open open = {.time = b->now, .uses = uses};
 
@@ -113,9 +142,15 @@ static int put_open(struct bring *b, const char *attempt, struct err *err)
 	str_copy(open.run, sizeof open.run, b->run);
 	memcpy(open.attempt, attempt, NAME16);
 	if (b->newest.attempt[0])
-		memcpy(uses[open.n_uses++], b->newest.attempt, NAME16);
+		add_use(&open, b->newest.attempt);
 	if (b->last.attempt[0])
-		memcpy(uses[open.n_uses++], b->last.attempt, NAME16);
+		add_use(&open, b->last.attempt);
+	for (size_t i = 0; b->repair && list && i < list->n; i++) {
+		size_t at = whole_here(b, list->digest[i]);
+
+		if (at < b->repair->here.n)
+			add_use(&open, b->repair->here.v[at].attempt);
+	}
 	int rc = attempt_open_encode(&open, b->cfg->repo, b->log_seed, &o, err);
 
 	return rc ? rc : store_put_bytes(b->to, key_attempt(key, b->source, attempt, "open"), o.p, o.len, err);
@@ -132,13 +167,31 @@ static int strike_expired(struct bring *b, struct err *err)
 	for (size_t i = 0; i < ARRAY_LEN(all) && !rc; i++)
 		if (all[i]->attempt[0] && bring_has_key(&x, key_fmt(key, "x/%s/%s", b->source, all[i]->attempt)))
 			base_release(all[i]);
+	for (size_t i = 0; b->repair && i < b->repair->here.n && !rc; i++) {
+		struct bring_at *at = &b->repair->here.v[i];
+
+		if (bring_has_key(&x, key_fmt(key, "x/%s/%s", b->source, at->attempt)))
+			memset(at->attempt, 0, NAME16);
+	}
 	return rc;
+}
+
+/* Does to have it where this attempt may count on it? */
+static bool may_reuse(const struct bring *b, const unsigned char digest[ID_LEN])
+{
+	if (b->repair && pack_list_has(b->repair->lost, digest))
+		return false;
+	if (pack_list_has(&b->newest.list, digest) || pack_list_has(&b->last.list, digest))
+		return true;
+	size_t at = b->repair ? whole_here(b, digest) : 0;
+
+	return b->repair && at < b->repair->here.n && b->repair->here.v[at].attempt[0];
 }
 
 static void lacking_packs(const struct bring *b, const struct pack_list *all, struct pack_list *ret)
 {
 	for (size_t i = 0; i < all->n; i++)
-		if (!pack_list_has(&b->newest.list, all->digest[i]) && !pack_list_has(&b->last.list, all->digest[i]))
+		if (!may_reuse(b, all->digest[i]))
 			pack_list_add(ret, all->digest[i]);
 }
 
@@ -158,7 +211,7 @@ static int encode_fate(struct bring *b, const struct listed *l, struct buf *out,
 	CLEAN(pack_list_release) struct pack_list removed = {0};
 
 	*ret_depth = 0;
-	if (from->attempt[0] && from->depth < DEPTH_MAX) {
+	if (from->attempt[0] && from->depth < DEPTH_MAX && !b->repair) {
 		subtract(&l->list, &from->list, &added);
 		subtract(&from->list, &l->list, &removed);
 		if (added.n + removed.n <= l->list.n / 2) {
@@ -171,8 +224,7 @@ static int encode_fate(struct bring *b, const struct listed *l, struct buf *out,
 	return fate_encode(&f, out, err);
 }
 
-/* 1: someone declared the attempt dead before us. */
-static int put_fate(struct bring *b, const char *attempt, const struct buf *fate, struct err *err)
+int bring_put_fate(struct bring *b, const char *attempt, const struct buf *fate, struct err *err)
 {
 	char key[STORE_KEY_MAX + 1];
 	CLEAN(buf_release) struct buf there = BUF_INIT(FATE_MAX);
@@ -211,14 +263,14 @@ static int try_snapshot(struct bring *b, const struct attempt_info *a, const str
 	int rc;
 
 	rng_hex(attempt, 8);
-	if ((rc = put_open(b, attempt, err)) || (rc = strike_expired(b, err)))
+	if ((rc = bring_put_open(b, attempt, &l->list, err)) || (rc = strike_expired(b, err)))
 		return rc;
 	lacking_packs(b, &l->list, &want);
 	if ((rc = bring_copy_packs(b, attempt, &want, err)) || (rc = bring_copy_needed(b, err)) ||
-	        (rc = encode_fate(b, l, &fate, &depth, err)) || (rc = put_fate(b, attempt, &fate, err)))
+	        (rc = encode_fate(b, l, &fate, &depth, err)) || (rc = bring_put_fate(b, attempt, &fate, err)))
 		return rc;
 	set_last(b, attempt, l, depth, a->snap.seq);
-	return 0;
+	return bring_copy_snapshot(b, &a->snap, &l->snapshot, err);
 }
 
 static int bring_one(struct bring *b, const struct attempt_info *a, struct err *err)
@@ -245,6 +297,10 @@ static int bring_one(struct bring *b, const struct attempt_info *a, struct err *
 			        (unsigned long long)a->snap.seq);
 	}
 	b->ret->snapshots += !rc;
+	if (!rc && b->repair) { /* the next site need not give it again */
+		pack_list_add(&b->repair->resolved, a->snapshot_digest);
+		pack_list_sort(&b->repair->resolved);
+	}
 	return rc;
 }
 
@@ -276,7 +332,7 @@ static int find_fork(const struct bring *b, struct err *err)
 	return 0;
 }
 
-static int bring_all(struct bring *b, struct err *err)
+int bring_all(struct bring *b, struct err *err)
 {
 	size_t n, bad;
 	int rc;
@@ -285,15 +341,29 @@ static int bring_all(struct bring *b, struct err *err)
 	        (rc = attempts_load(b->to, b->cfg, b->source, &b->ours, &bad, err)))
 		return rc;
 	CLEAN(free_ptr) const struct attempt_info **lacks = what_lacks(b, &n);
+	const struct attempt_info *newest;
 
-	if (n && ((rc = find_newest(b, err)) || (rc = bring_list_packs(b, err))))
+	if (n && ((rc = bring_find_newest(b, &newest, err)) || (rc = bring_list_packs(b->from, b->source, &b->at, err))))
 		return rc;
-	for (size_t i = 0; i < n && !rc; i++)
-		rc = bring_one(b, lacks[i], err);
-	if (rc || b->dry_run)
-		return rc;
-	rc = bring_copy_rest(b, err);
-	return rc ? rc : find_fork(b, err);
+	struct err damage = ERR_INIT, why = ERR_INIT;
+
+	for (size_t i = 0; i < n; i++) {
+		rc = bring_one(b, lacks[i], &why);
+		if (rc && !site_object_is_damage(why.code)) {
+			*err = why;
+			return rc;
+		}
+		if (rc && !damage.code) /* a snapshot that from cannot give must not keep newer ones from to */
+			damage = why;
+	}
+	rc = b->dry_run ? 0 : bring_copy_rest(b, err);
+	if (!rc && !b->dry_run)
+		rc = find_fork(b, err);
+	if (!rc && damage.code) {
+		*err = damage;
+		rc = err_rc(err);
+	}
+	return rc;
 }
 
 int replicate_source(struct store *from, struct store *to, const struct cfg *cfg, const char *source,
@@ -316,4 +386,11 @@ int replicate_source(struct store *from, struct store *to, const struct cfg *cfg
 
 	bring_release(&b);
 	return rc;
+}
+
+int replicate_cfg(struct store *from, struct store *to, const struct cfg *cfg, struct err *err)
+{
+	struct bring b = {.from = from, .to = to, .cfg = cfg};
+
+	return bring_copy_cfgs(&b, err);
 }

@@ -2,6 +2,7 @@
 #include <string.h>
 #include "base/log.h"
 #include "base/str.h"
+#include "repo/site_object.h"
 #include "backup/replicate_internal.h"
 
 bool bring_has_key(const struct store_keys *k, const char *key)
@@ -31,7 +32,7 @@ static int copy_object(struct bring *b, const char *key, struct err *err)
 }
 
 /* Keys below a prefix that from has and to has not, each handed to fn. */
-static int each_lacking(struct bring *b, const char *prefix,
+int bring_each_lacking(struct bring *b, const char *prefix,
         int (*fn)(struct bring *b, const char *key, const char *rest, struct err *err), struct err *err)
 {
 	CLEAN(store_keys_release) struct store_keys theirs = {0};
@@ -52,25 +53,54 @@ static int copy_lacking(struct bring *b, const char *key, const char *rest, stru
 	return copy_object(b, key, err);
 }
 
+/* A configuration as it is signed; who may have signed it the caller has verified. */
+struct cfg_text {
+	const struct cfg *cfg;
+	struct buf bytes;
+};
+
+static int accept_cfg(void *arg, const void *p, size_t n, struct err *err)
+{
+	struct cfg_text *t = arg;
+	CLEAN(json_release) json_t *j = NULL;
+	int rc = signed_read("cfg", p, n, t->cfg->repo, NULL, 0, &j, NULL, err);
+
+	buf_clear(&t->bytes);
+	return rc ? rc : buf_put(&t->bytes, p, n, err);
+}
+
+/* Missing: under its own name. Damaged: beside it. */
+static int put_cfg(struct bring *b, const char *key, const struct buf *good, struct err *err)
+{
+	struct cfg_text there = {b->cfg, BUF_INIT(SIGNED_MAX)};
+	struct err why = ERR_INIT;
+	int rc = site_object_get(b->to, key, SIGNED_MAX, accept_cfg, &there, &why);
+
+	buf_release(&there.bytes);
+	if (!rc)
+		return 0;
+	if (rc == -ERR_MISSING)
+		return store_put_same(b->to, key, good->p, good->len, err);
+	if (site_object_is_damage(why.code))
+		return site_object_put_beside(b->to, key, good->p, good->len, err);
+	*err = why;
+	return rc;
+}
+
 /* Up to the configuration that the caller verified: what comes after it is nobody's word yet. In order, for a reader
  * climbs them. */
-static int copy_cfgs(struct bring *b, struct err *err)
+int bring_copy_cfgs(struct bring *b, struct err *err)
 {
 	char key[STORE_KEY_MAX + 1];
-	struct store_stat st;
 
 	for (uint64_t n = 0; n <= b->cfg->n; n++) {
-		CLEAN(buf_release) struct buf o = BUF_INIT(SIGNED_MAX);
-		CLEAN(json_release) json_t *j = NULL;
-		int rc = store_stat(b->to, key_fmt(key, "cfg/%llu", (unsigned long long)n), &st, err);
+		struct cfg_text good = {b->cfg, BUF_INIT(SIGNED_MAX)};
+		int rc = site_object_get(b->from, key_fmt(key, "cfg/%llu", (unsigned long long)n), SIGNED_MAX, accept_cfg, &good, err);
 
-		if (rc && rc != -ERR_MISSING)
-			return rc;
 		if (!rc)
-			continue;
-		if ((rc = store_get(b->from, key, &o, err)) ||
-		        (rc = signed_read("cfg", o.p, o.len, b->cfg->repo, NULL, 0, &j, NULL, err)) ||
-		        (rc = store_put_same(b->to, key, o.p, o.len, err)))
+			rc = put_cfg(b, key, &good.bytes, err);
+		buf_release(&good.bytes);
+		if (rc)
 			return err_wrap(err, "%s", key);
 	}
 	return 0;
@@ -160,7 +190,29 @@ static int copy_receipt(struct bring *b, const char *key, const char *rest, stru
 	return copy_record(b, "receipt", key, err);
 }
 
-/* s/ of every snapshot that both have: also of one whose copy an interrupted run left out. */
+int bring_copy_snapshot(struct bring *b, const struct snapshot *s, const struct buf *object, struct err *err)
+{
+	char key[STORE_KEY_MAX + 1];
+	struct err why = ERR_INIT;
+	int rc = store_put_same(b->to, key_snapshot(key, 's', b->source, s->lineage, s->seq), object->p, object->len, &why);
+
+	/* taken by the other side of a fork, which is told at the end, or damaged, which a check tells */
+	if (rc == -ERR_EXISTS)
+		return 0;
+	if (rc)
+		*err = why;
+	return rc;
+}
+
+static bool was_here(const struct bring *b, const unsigned char digest[ID_LEN])
+{
+	for (size_t i = 0; i < b->ours.n; i++)
+		if (b->ours.a[i].committed && !memcmp(b->ours.a[i].snapshot_digest, digest, ID_LEN))
+			return true;
+	return false;
+}
+
+/* s/ of every snapshot that both had: of one whose copy an interrupted run left out. */
 static int copy_snapshots(struct bring *b, struct err *err)
 {
 	char key[STORE_KEY_MAX + 1];
@@ -172,16 +224,20 @@ static int copy_snapshots(struct bring *b, struct err *err)
 		const struct listed *l;
 		struct err why = ERR_INIT;
 
-		if (!a->committed || a->expired ||
+		if (!a->committed || a->expired || !was_here(b, a->snapshot_digest) ||
 		        bring_has_key(&s, key_snapshot(key, 's', b->source, a->snap.lineage, a->snap.seq)))
 			continue;
-		if ((rc = pack_lists_get(b->lists, a->attempt, a->snap.packs, &l, err)))
-			break;
-		rc = store_put_same(b->to, key, l->snapshot.p, l->snapshot.len, &why);
-		if (rc == -ERR_EXISTS) /* taken by the other side of a fork, which is told at the end */
+		rc = pack_lists_get(b->lists, a->attempt, a->snap.packs, &l, &why);
+		if (rc && site_object_is_damage(why.code)) {
+			log_msg(LOG_WARN, "site %s: %s", b->from->name, why.msg);
 			rc = 0;
-		else if (rc)
+			continue;
+		}
+		if (rc) {
 			*err = why;
+			break;
+		}
+		rc = bring_copy_snapshot(b, &a->snap, &l->snapshot, err);
 	}
 	return rc;
 }
@@ -193,10 +249,10 @@ int bring_copy_needed(struct bring *b, struct err *err)
 
 	if (b->copied)
 		return 0;
-	if ((rc = copy_cfgs(b, err)) ||
-	        (rc = each_lacking(b, key_fmt(prefix, "k/%s/", b->source), copy_lacking, err)) ||
-	        (rc = each_lacking(b, key_fmt(prefix, "e/%s/", b->source), copy_lacking, err)) ||
-	        (rc = each_lacking(b, key_fmt(prefix, "i/%s/", b->source), copy_index_object, err)))
+	if ((rc = bring_copy_cfgs(b, err)) ||
+	        (rc = bring_each_lacking(b, key_fmt(prefix, "k/%s/", b->source), copy_lacking, err)) ||
+	        (rc = bring_each_lacking(b, key_fmt(prefix, "e/%s/", b->source), copy_lacking, err)) ||
+	        (rc = bring_each_lacking(b, key_fmt(prefix, "i/%s/", b->source), copy_index_object, err)))
 		return rc;
 	b->copied = true;
 	return 0;
@@ -208,6 +264,6 @@ int bring_copy_rest(struct bring *b, struct err *err)
 	int rc = copy_snapshots(b, err);
 
 	if (!rc)
-		rc = each_lacking(b, key_fmt(prefix, "r/%s/", b->source), copy_receipt, err);
-	return rc ? rc : each_lacking(b, key_fmt(prefix, "x/%s/", b->source), copy_expiry, err);
+		rc = bring_each_lacking(b, key_fmt(prefix, "r/%s/", b->source), copy_receipt, err);
+	return rc ? rc : bring_each_lacking(b, key_fmt(prefix, "x/%s/", b->source), copy_expiry, err);
 }

@@ -2,9 +2,11 @@
 #include <pthread.h>
 #include <stdio.h>
 #include <string.h>
+#include "base/log.h"
 #include "base/queue.h"
 #include "base/str.h"
 #include "backup/replicate_internal.h"
+#include "repo/site_object.h"
 
 enum { AHEAD = 1, BEAT_PACKS = 16 };
 
@@ -18,43 +20,43 @@ static int at_cmp(const void *pa, const void *pb)
 	return order ? order : strcmp(a->attempt, b->attempt);
 }
 
-int bring_list_packs(struct bring *b, struct err *err)
+int bring_list_packs(struct store *st, const char *source, struct bring_place *ret, struct err *err)
 {
 	char prefix[STORE_KEY_MAX + 1];
 	CLEAN(store_keys_release) struct store_keys k = {0};
-	int rc = store_list_all(b->from, key_fmt(prefix, "p/%s/", b->source), &k, err);
+	int rc = store_list_all(st, key_fmt(prefix, "p/%s/", source), &k, err);
 
 	if (rc)
 		return rc;
-	b->at = xcalloc(k.n + 1, sizeof *b->at);
+	ret->v = xcalloc(k.n + 1, sizeof *ret->v);
 	for (size_t i = 0; i < k.n; i++) {
 		const char *rest = k.key[i] + strlen(prefix);
-		struct bring_at *at = &b->at[b->n_at];
+		struct bring_at *at = &ret->v[ret->n];
 
 		if (strlen(rest) != NAME16 + 2 * ID_LEN || !hex_decode(at->digest, ID_LEN, rest + NAME16))
 			continue;
 		memcpy(at->attempt, rest, NAME16 - 1);
-		b->n_at++;
+		ret->n++;
 	}
-	if (b->n_at)
-		qsort(b->at, b->n_at, sizeof *b->at, at_cmp);
+	if (ret->n)
+		qsort(ret->v, ret->n, sizeof *ret->v, at_cmp);
 	return 0;
 }
 
-/* First place of a pack at from; those that follow with the same digest are copies of it. */
-static size_t find_at(const struct bring *b, const unsigned char digest[ID_LEN])
+/* Those that follow with the same digest are copies of it. */
+size_t bring_find_pack(const struct bring_place *p, const unsigned char digest[ID_LEN])
 {
-	size_t lo = 0, hi = b->n_at;
+	size_t lo = 0, hi = p->n;
 
 	while (lo < hi) {
 		size_t mid = (lo + hi) / 2;
 
-		if (memcmp(b->at[mid].digest, digest, ID_LEN) < 0)
+		if (memcmp(p->v[mid].digest, digest, ID_LEN) < 0)
 			lo = mid + 1;
 		else
 			hi = mid;
 	}
-	return lo;
+	return lo < p->n && !memcmp(p->v[lo].digest, digest, ID_LEN) ? lo : p->n;
 }
 
 /* --- on their way --- */
@@ -78,11 +80,12 @@ static int fetch_one(const struct bring *b, const unsigned char digest[ID_LEN], 
 	hex_encode(hex, digest, ID_LEN);
 	rc = err_set(err, ERR_MISSING, "site %s: pack %s is named by a committed snapshot and is not there",
 	        b->from->name, hex);
-	for (size_t i = find_at(b, digest); rc && i < b->n_at && !memcmp(b->at[i].digest, digest, ID_LEN); i++) {
+	for (size_t i = bring_find_pack(&b->at, digest);
+	        rc && i < b->at.n && !memcmp(b->at.v[i].digest, digest, ID_LEN); i++) {
 		unsigned char have[ID_LEN];
 
 		buf_clear(out);
-		rc = store_get(b->from, key_pack(key, b->source, b->at[i].attempt, digest), out, err);
+		rc = store_get(b->from, key_pack(key, b->source, b->at.v[i].attempt, digest), out, err);
 		if (rc)
 			continue;
 		sha256_of(out->p, out->len, have);
@@ -118,7 +121,7 @@ static void *fetch_all(void *arg)
 			fetched_free(one);
 			break;
 		}
-		if (failed)
+		if (failed && !f->b->left)
 			break;
 	}
 	queue_close(&f->queue);
@@ -134,14 +137,19 @@ static int put_fetched(struct bring *b, const char *attempt, struct fetcher *f, 
 	int rc = 0;
 
 	while (!rc && (one = queue_pop(&f->queue))) {
-		if (one->err.code) {
+		bool left = one->err.code && b->left && site_object_is_damage(one->err.code);
+
+		if (left) {
+			log_msg(LOG_WARN, "%s", one->err.msg);
+			pack_list_add(b->left, one->digest);
+		} else if (one->err.code) {
 			*err = one->err;
 			rc = err_rc(err);
 		}
-		if (!rc)
+		if (!rc && !left)
 			rc = store_put_bytes(
 			        b->to, key_pack(key, b->source, attempt, one->digest), one->b.p, one->b.len, err);
-		if (!rc) {
+		if (!rc && !left) {
 			b->ret->packs++;
 			b->ret->bytes += one->b.len;
 		}
@@ -184,12 +192,12 @@ int bring_count_packs(struct bring *b, const struct pack_list *want, struct err 
 	char key[STORE_KEY_MAX + 1];
 
 	for (size_t i = 0; i < want->n; i++) {
-		size_t at = find_at(b, want->digest[i]);
+		size_t at = bring_find_pack(&b->at, want->digest[i]);
 		struct store_stat st = {0};
 
-		if (at < b->n_at && !memcmp(b->at[at].digest, want->digest[i], ID_LEN)) {
+		if (at < b->at.n) {
 			int rc = store_stat(
-			        b->from, key_pack(key, b->source, b->at[at].attempt, want->digest[i]), &st, err);
+			        b->from, key_pack(key, b->source, b->at.v[at].attempt, want->digest[i]), &st, err);
 
 			if (rc)
 				return rc;

@@ -62,8 +62,6 @@ static int site_usable(struct session *s, size_t n, struct pack_list *ret, struc
 	char prefix[STORE_KEY_MAX + 1];
 	CLEAN(store_keys_release) struct store_keys x = {0};
 	int rc = store_list_all(site->store, key_fmt(prefix, "x/%s/", s->o.keys->source), &x, err);
-	if (!rc && site->has_newest)
-		rc = attempt_packs(site->store, s->o.keys->source, site->newest, &s->base[n], &site->depth, err);
 	if (rc)
 		return rc;
 	if (site->has_newest && !is_expired(&x, site->newest))

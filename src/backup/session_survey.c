@@ -5,6 +5,7 @@
 #include "base/log.h"
 #include "base/rng.h"
 #include "base/str.h"
+#include "repo/site_object.h"
 
 static struct session_site *site_by_name(struct session *s, const char *name)
 {
@@ -107,6 +108,36 @@ static bool is_ahead(const struct session *s, const struct attempt_info *a)
 	       memcmp(a->snapshot_digest, s->head.digest, ID_LEN) != 0;
 }
 
+/* The pack list of what the run would build on, which is needed in any case. */
+static int resolve(struct session *s, struct session_site *site, const char *attempt, struct err *err)
+{
+	struct pack_list *base = &s->base[site - s->o.site];
+	pack_list_release(base);
+	return attempt_packs(site->store, s->o.keys->source, attempt, base, &site->depth, err);
+}
+
+static bool is_head(const struct session *s, const struct session_site *site, const struct attempt_info *a)
+{
+	return s->head.present && !site->ahead && !memcmp(a->snapshot_digest, s->head.digest, ID_LEN);
+}
+
+/* The head itself beats all, then the highest number; NULL: none is left. */
+static const struct attempt_info *best_attempt(const struct session *s, const struct session_site *site, const struct attempts *all, const bool *refused)
+{
+	const struct attempt_info *best = NULL;
+	for (size_t i = 0; i < all->n; i++) {
+		const struct attempt_info *a = &all->a[i];
+		if (!a->committed || refused[i])
+			continue;
+		if (is_head(s, site, a))
+			return a;
+		if (!a->expired && (!best || a->snap.seq > best->snap.seq))
+			best = a;
+	}
+	return best;
+}
+
+/* A fate or list that is damaged is passed over: another attempt may have committed the same snapshot. */
 static int survey_attempts(struct session *s, struct session_site *site, struct err *err)
 {
 	CLEAN(attempts_release) struct attempts all = {0};
@@ -114,49 +145,50 @@ static int survey_attempts(struct session *s, struct session_site *site, struct 
 	int rc = attempts_load(site->store, s->o.cfg, s->o.keys->source, &all, &bad, err);
 	if (rc)
 		return rc;
+	CLEAN(free_ptr) bool *refused = xcalloc(all.n + 1, sizeof *refused);
 	for (size_t i = 0; i < all.n; i++)
 		site->ahead |= is_ahead(s, &all.a[i]);
-	for (size_t i = 0; i < all.n; i++) {
-		const struct attempt_info *a = &all.a[i];
-		if (!a->committed)
-			continue;
-		if (s->head.present && !site->ahead && !memcmp(a->snapshot_digest, s->head.digest, ID_LEN)) {
-			take_newest(site, a); /* the head itself beats all */
-			unsigned depth = 0;
-			struct pack_list l = {0};
-			if (!attempt_packs(site->store, s->o.keys->source, a->attempt, &l, &depth, NULL) && !s->o.dry_run)
-				head_set_at(&s->head, site->name, a->attempt, depth);
-			pack_list_release(&l);
-			break;
-		}
-		if (!a->expired && (!site->has_newest || a->snap.seq > site->newest_seq))
+	for (const struct attempt_info *a; (a = best_attempt(s, site, &all, refused));) {
+		struct err why = ERR_INIT;
+		rc = resolve(s, site, a->attempt, &why);
+		if (!rc) {
 			take_newest(site, a);
+			if (is_head(s, site, a) && !s->o.dry_run)
+				head_set_at(&s->head, site->name, a->attempt, site->depth);
+			return 0;
+		}
+		if (!site_object_is_damage(why.code)) {
+			*err = why;
+			return rc;
+		}
+		log_msg(LOG_WARN, "%s: %s; nothing of this attempt is reused", site->name, why.msg);
+		refused[a - all.a] = true;
 	}
 	return 0;
 }
 
 static int survey_site(struct session *s, struct session_site *site, struct err *err)
 {
-	char key[STORE_KEY_MAX + 1];
-	struct store_stat st;
 	const struct head_at *at = s->head.present ? head_find(&s->head, site->name) : NULL;
+	struct err why = ERR_INIT;
 	int rc = s->head.present ? look_ahead(s, site, err) : 0;
 	if (rc)
 		return rc;
 	if (!at || site->ahead)
 		return survey_attempts(s, site, err);
-	rc = store_stat(site->store, key_attempt(key, s->o.keys->source, at->attempt, "fate"), &st, err);
-	if (rc == -ERR_MISSING) {
-		log_msg(LOG_WARN, "%s: the attempt that committed snapshot %llu is gone from it", site->name, (unsigned long long)s->head.seq);
+	rc = resolve(s, site, at->attempt, &why);
+	if (rc && site_object_is_damage(why.code)) {
+		log_msg(LOG_WARN, "%s: the attempt that committed snapshot %llu is gone from it or damaged: %s", site->name, (unsigned long long)s->head.seq, why.msg);
 		return survey_attempts(s, site, err);
 	}
-	if (rc)
+	if (rc) {
+		*err = why;
 		return rc;
+	}
 	site->has_newest = true;
 	memcpy(site->newest, at->attempt, NAME16);
 	memcpy(site->newest_digest, s->head.digest, ID_LEN);
 	site->newest_seq = s->head.seq;
-	site->depth = at->depth;
 	return 0;
 }
 

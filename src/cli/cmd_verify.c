@@ -7,7 +7,9 @@ int cmd_verify(struct cli *c, struct err *err)
 {
 	CLEAN(run_release) struct run r = {0};
 	CLEAN(json_release) json_t *result = NULL;
-	struct job_verify_opts opts = {.data = args_flag(c->args, "data"), .site = args_text(c->args, "site")};
+	struct job_verify_opts opts = {.data = args_flag(c->args, "data"),
+	        .repair = args_flag(c->args, "repair"),
+	        .site = args_text(c->args, "site")};
 
 	if (run_open(&r, c, c->args->operand[0], err))
 		return cli_fail(err);

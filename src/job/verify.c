@@ -4,6 +4,7 @@
 #include "base/log.h"
 #include "base/str.h"
 #include "job/recover.h"
+#include "job/repair.h"
 #include "verify/check.h"
 
 struct shown {
@@ -30,17 +31,20 @@ struct verify {
 	int status;
 	uint64_t bytes, packs;
 	struct err first;
+	struct repairing *repair; /* NULL: damage is told only */
 };
 
-static void take(struct verify *v, const char *site, const char *source, struct check_result *c, int rc, const struct err *why, int64_t ms)
+static void take(struct verify *v, const char *site, const char *source, struct check_result *c, json_t *repaired, int rc, const struct err *why, int64_t ms)
 {
-	json_t *o = json_pack("{s:s, s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "site", site, "source", source, "outcome", rc ? "failed" : c->forks ? "fork" : damaged(c) ? "damaged" : "intact", "packs",
+	json_t *o = json_pack("{s:s, s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "site", site, "source", source, "outcome", rc ? "failed" : c->forks ? "fork" : damaged(c) ? "damaged" : "intact", "packs",
 		(json_int_t)c->packs, "bytes", (json_int_t)c->pack_bytes, "chunks", (json_int_t)c->chunks, "snapshots", (json_int_t)c->snapshots, "snapshots_broken", (json_int_t)c->snapshots_broken, "missing",
-		(json_int_t)c->missing, "corrupt", (json_int_t)c->corrupt, "stray", (json_int_t)c->stray, "forks", (json_int_t)c->forks, "lists", (json_int_t)c->lists, "duration_ms", (json_int_t)ms);
+		(json_int_t)c->missing, "corrupt", (json_int_t)c->corrupt, "mended", (json_int_t)c->mended, "stray", (json_int_t)c->stray, "forks", (json_int_t)c->forks, "lists", (json_int_t)c->lists, "duration_ms", (json_int_t)ms);
 	if (c->findings)
 		json_object_set(o, "findings", c->findings);
 	if (rc)
 		json_object_set_new(o, "error", json_string(why->msg));
+	if (repaired)
+		json_object_set_new(o, "repaired", repaired);
 	json_t *all = json_object_get(json_object_get(result_json(v->res), "extra"), "copies");
 	if (!all) {
 		all = json_array();
@@ -77,16 +81,34 @@ static int check_one(struct verify *v, const struct session_site *site, const st
 	return rc;
 }
 
-static void verify_site(struct verify *v, const struct session_site *site, const struct cfg *cfg)
+/* What is still wrong afterwards, the check tells. */
+static json_t *repair(struct verify *v, size_t number, const struct session_site *site, const struct cfg *cfg, const char *source)
+{
+	struct check_result known = {0};
+	struct err why = ERR_INIT;
+	json_t *told = NULL;
+	int rc = v->o->data ? check_one(v, site, cfg, source, &known, &why) : 0;
+	if (!rc)
+		rc = repair_source(v->repair, number, source, &known, &told, &why);
+	if (rc)
+		log_msg(LOG_WARN, "site %s, source '%s': not all is repaired: %s", site->name, source, why.msg);
+	check_result_release(&known);
+	return told;
+}
+
+static void verify_site(struct verify *v, size_t number, const struct session_site *site, const struct cfg *cfg)
 {
 	uint64_t damage = 0;
 	bool failed = !site->store;
 	for (size_t i = 0; site->store && i < v->j->plan->n_sources; i++) {
 		struct check_result c = {0};
 		struct err why = ERR_INIT;
+		json_t *repaired = NULL;
 		int64_t boot = clock_boot_ns();
+		if (v->repair)
+			repaired = repair(v, number, site, cfg, v->j->plan->sources[i].name);
 		int rc = check_one(v, site, cfg, v->j->plan->sources[i].name, &c, &why);
-		take(v, site->name, v->j->plan->sources[i].name, &c, rc, &why, (clock_boot_ns() - boot) / 1000000);
+		take(v, site->name, v->j->plan->sources[i].name, &c, repaired, rc, &why, (clock_boot_ns() - boot) / 1000000);
 		damage += c.missing + c.corrupt;
 		failed |= rc != 0;
 		check_result_release(&c);
@@ -100,18 +122,37 @@ static void verify_site(struct verify *v, const struct session_site *site, const
 		site->store ? NULL : site->err.msg));
 }
 
+static int mend_cfg(const struct job *j, const struct sites *sites, struct err *err)
+{
+	unsigned char root[ED25519_PUB_LEN];
+	int rc = root_pub_load(j, root, err);
+	if (!rc)
+		sites_mend_cfg(sites, root);
+	return rc;
+}
+
 int job_verify(const struct job *j, const struct job_verify_opts *o, json_t **result, struct err *err)
 {
 	struct sites sites = {0};
 	CLEAN(cfg_release) struct cfg cfg = {0};
 	struct verify v = {.j = j, .o = o, .res = job_result(j, "verify", o->data ? "data" : "digests")};
+	struct repairing repair = {0};
 	int rc = job_refuse(j, NEEDS_SITES | (o->data ? NEEDS_OPENING : 0), err);
-	if (!rc)
-		rc = sites_open(j, o->site, false, &sites, err);
+	if (!rc && o->site && !plan_site(j->plan, o->site))
+		rc = site_unknown(j->plan, o->site, err);
+	if (!rc) /* a repair takes from all of them */
+		rc = sites_open(j, o->repair ? NULL : o->site, false, &sites, err);
+	if (!rc && o->repair)
+		rc = mend_cfg(j, &sites, err);
 	if (!rc)
 		rc = o->data ? sites_cfg_any(j, &sites, &cfg, err) : sites_cfg_pinned(j, &sites, &cfg, err);
+	if (!rc && o->repair) {
+		rc = repairing_init(&repair, j, &sites, &cfg, err);
+		v.repair = &repair;
+	}
 	for (size_t i = 0; !rc && i < sites.n; i++)
-		verify_site(&v, &sites.site[i], &cfg);
+		if (!o->site || str_eq(o->site, sites.site[i].name))
+			verify_site(&v, i, &sites.site[i], &cfg);
 	int status = rc ? err_exit_status(err->code) : v.status;
 	if (!rc && v.first.code)
 		*err = v.first;
@@ -123,6 +164,7 @@ int job_verify(const struct job *j, const struct job_verify_opts *o, json_t **re
 		struct job_end e = {.result = v.res, .outcome = status ? "failed" : "done", .status = status, .err = err, .sites = &sites};
 		status = job_finish(j, &e, result, err);
 	}
+	repairing_release(&repair);
 	result_free(v.res);
 	sites_close(&sites);
 	return status;

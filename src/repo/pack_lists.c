@@ -2,6 +2,7 @@
 
 #include <string.h>
 #include "base/str.h"
+#include "repo/site_object.h"
 
 enum { KEPT = 4, DEPTH_MAX = 64 };
 
@@ -107,13 +108,9 @@ static int resolve(
 static int load(struct pack_lists *l, const char *attempt, const struct listed **ret, struct err *err)
 {
 	char key[STORE_KEY_MAX + 1];
-	CLEAN(buf_release) struct buf b = BUF_INIT(FATE_MAX);
 	CLEAN(fate_release) struct fate f = {0};
-	int rc = store_get(l->st, key_attempt(key, l->source, attempt, "fate"), &b, err);
+	int rc = site_object_get(l->st, key_attempt(key, l->source, attempt, "fate"), FATE_MAX, fate_accept, &f, err);
 
-	if (rc)
-		return rc;
-	rc = fate_decode(b.p, b.len, &f, err);
 	if (!rc && !f.committed)
 		rc = err_set(err, ERR_CORRUPT, "a dead attempt has no pack list");
 	if (!rc)

@@ -29,6 +29,8 @@ struct expiry {
 };
 /* An expiry counts when a log signed it for this very attempt: a site must not hide a snapshot by an object of its own making. */
 int expiry_read(const struct cfg *cfg, const char *source, const char *attempt, const void *p, size_t n, struct expiry *ret, struct err *err) HF_NODISCARD;
+/* A site_accept_fn of fates: decodes into a struct fate. */
+int fate_accept(void *fate, const void *p, size_t n, struct err *err);
 /* Full pack list of a committed attempt, following relative lists; depth (may be NULL) gets how many; checked against the snapshot's digest of it. */
 int attempt_packs(struct store *st, const char *source, const char *attempt, struct pack_list *ret, unsigned *ret_depth, struct err *err) HF_NODISCARD;
 /* Newest configuration of a site: the chain from cfg/0, each signed by a root key of the one before; pinned root and repository. */

@@ -7,6 +7,7 @@
 #include "base/str.h"
 #include "repo/fields.h"
 #include "repo/site.h"
+#include "repo/site_object.h"
 
 #define CHAIN_MAX 64
 
@@ -30,10 +31,10 @@ static struct attempt_info *attempts_get(struct attempts *a, size_t *cap, const 
 	return i;
 }
 
-static int take_fate(const struct cfg *cfg, const char *source, const char *key, const struct buf *b, struct attempt_info *i, struct err *err)
+static int take_fate(const struct cfg *cfg, const char *source, const char *key, const void *p, size_t n, struct attempt_info *i, struct err *err)
 {
 	CLEAN(fate_release) struct fate f = {0};
-	int rc = fate_decode(b->p, b->len, &f, err);
+	int rc = fate_decode(p, n, &f, err);
 	if (rc)
 		return err_wrap(err, "%s", key);
 	i->decided = true;
@@ -113,11 +114,28 @@ struct fates {
 	size_t *of, n, bad;
 };
 
+struct one_of {
+	struct fates *f;
+	size_t i;
+};
+
+static int accept_fate(void *arg, const void *p, size_t n, struct err *err)
+{
+	struct one_of *o = arg;
+	struct fates *f = o->f;
+	struct attempt_info *a = &f->all->a[f->of[o->i]];
+	a->decided = false; /* by an earlier candidate that was not whole */
+	return take_fate(f->cfg, f->source, f->key[o->i], p, n, a, err);
+}
+
 static int one_fate(void *arg, size_t i, struct buf *b, const struct err *got, struct err *err)
 {
 	struct fates *f = arg;
-	struct err why = *got;
-	if (b && !take_fate(f->cfg, f->source, f->key[i], b, &f->all->a[f->of[i]], &why))
+	struct one_of o = {f, i};
+	struct err why = *got, none = ERR_INIT;
+	if (b && !accept_fate(&o, b->p, b->len, &why))
+		return 0;
+	if (site_object_is_damage(why.code) && !site_object_instead(f->st, f->key[i], !b, FATE_MAX, accept_fate, &o, &none))
 		return 0;
 	if (why.code != ERR_FORMAT && why.code != ERR_CORRUPT && why.code != ERR_MISSING) {
 		*err = why;
@@ -171,6 +189,12 @@ int attempts_load(struct store *st, const struct cfg *cfg, const char *source, s
 	return rc ? rc : mark_expired(st, cfg, source, ret, ret_bad, err);
 }
 
+int fate_accept(void *fate, const void *p, size_t n, struct err *err)
+{
+	fate_release(fate); /* of an earlier candidate */
+	return fate_decode(p, n, fate, err);
+}
+
 /* The fates from `attempt` back to a full list, newest first. */
 static int fate_chain(struct store *st, const char *source, const char *attempt, struct fate chain[CHAIN_MAX + 1], unsigned *ret_n, struct err *err)
 {
@@ -179,12 +203,9 @@ static int fate_chain(struct store *st, const char *source, const char *attempt,
 	for (;;) {
 		if (*ret_n > CHAIN_MAX)
 			return err_set(err, ERR_FORMAT, "attempt %s: more than %d relative pack lists in a row", attempt, CHAIN_MAX);
-		CLEAN(buf_release) struct buf b = BUF_INIT(FATE_MAX);
-		int rc = store_get(st, key_attempt(key, source, name, "fate"), &b, err);
-		if (rc)
-			return rc;
 		struct fate *f = &chain[*ret_n];
-		if ((rc = fate_decode(b.p, b.len, f, err)))
+		int rc = site_object_get(st, key_attempt(key, source, name, "fate"), FATE_MAX, fate_accept, f, err);
+		if (rc)
 			return err_wrap(err, "%s", key);
 		++*ret_n;
 		if (!f->committed)
@@ -241,31 +262,46 @@ int attempt_packs(struct store *st, const char *source, const char *attempt, str
 	return rc;
 }
 
+/* One configuration of the chain. */
+struct cfg_link {
+	uint64_t n;
+	const struct cfg *before; /* NULL for the first */
+	const unsigned char (*root_pub)[ED25519_PUB_LEN];
+	const unsigned char *repo;
+	struct cfg *ret;
+};
+
+static int accept_cfg(void *arg, const void *p, size_t n, struct err *err)
+{
+	const struct cfg_link *l = arg;
+	const struct cfg *b = l->before;
+	int rc = cfg_decode(p, n, b ? b->repo : l->repo, b ? (const unsigned char(*)[ED25519_PUB_LEN])b->root : l->root_pub, b ? b->n_root : 1, l->ret, err);
+	if (!rc && l->ret->n != l->n) {
+		rc = err_set(err, ERR_CORRUPT, "claims to be configuration %llu", (unsigned long long)l->ret->n);
+		cfg_release(l->ret);
+	}
+	return rc;
+}
+
 int cfg_load(struct store *st, const unsigned char root_pub[ED25519_PUB_LEN], const unsigned char *repo, struct cfg *ret, struct err *err)
 {
 	char key[STORE_KEY_MAX + 1];
 	struct cfg cur = {0};
 	for (uint64_t n = 0;; n++) {
-		CLEAN(buf_release) struct buf b = BUF_INIT(SIGNED_MAX);
 		struct err why = ERR_INIT;
 		struct cfg next = {0};
-		int rc = store_get(st, key_fmt(key, "cfg/%llu", (unsigned long long)n), &b, &why);
+		struct cfg_link link = {.n = n, .before = n ? &cur : NULL, .root_pub = (const unsigned char(*)[ED25519_PUB_LEN])root_pub, .repo = repo, .ret = &next};
+		int rc = site_object_get(st, key_fmt(key, "cfg/%llu", (unsigned long long)n), SIGNED_MAX, accept_cfg, &link, &why);
 		if (rc == -ERR_MISSING && n) {
 			*ret = cur;
 			return 0;
 		}
+		cfg_release(&cur);
 		if (rc == -ERR_MISSING) {
 			err_set(err, ERR_MISSING, "%s: no repository here", st->name);
 			return err_hint(err, "run 'holdfast init' with this plan");
 		}
-		if (!rc)
-			rc = cfg_decode(b.p, b.len, n ? cur.repo : repo, n ? (const unsigned char(*)[ED25519_PUB_LEN])cur.root : (const unsigned char(*)[ED25519_PUB_LEN])root_pub,
-				n ? cur.n_root : 1, &next, &why);
-		if (!rc && next.n != n)
-			rc = err_set(&why, ERR_CORRUPT, "claims to be configuration %llu", (unsigned long long)next.n);
-		cfg_release(&cur);
 		if (rc) {
-			cfg_release(&next);
 			if (err)
 				*err = why;
 			return err_wrap(err, "%s: %s", st->name, key);

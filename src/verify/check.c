@@ -6,10 +6,15 @@
 #include <string.h>
 
 #define FINDINGS_MAX 1000
+#define BAD_MAX 100000
 
 void check_result_release(struct check_result *r)
 {
 	json_decref(r->findings);
+	pack_list_release(&r->lost);
+	for (size_t i = 0; i < r->n_bad; i++)
+		free(r->bad[i].key);
+	free(r->bad);
 	*r = (struct check_result){0};
 }
 
@@ -38,6 +43,9 @@ static const char *count(struct check_result *r, enum finding_kind kind)
 	case FIND_BEHIND:
 		r->behind++;
 		return "behind";
+	case FIND_MENDED:
+		r->mended++;
+		return "mended";
 	case FIND_BROKEN:
 		break;
 	}
@@ -67,6 +75,33 @@ void check_find(struct check *c, enum finding_kind kind, const char *object, con
 		json_array_append_new(needs, json_integer((json_int_t)seq[i]));
 	json_object_set_new(o, "snapshots", needs);
 	json_array_append_new(c->ret->findings, o);
+}
+
+/* Has a log signed that nothing depends on it any more? */
+static bool is_mended(const struct check *c, const char *key)
+{
+	char mark[STORE_KEY_MAX + 1];
+	CLEAN(buf_release) struct buf b = BUF_INIT(SIGNED_MAX);
+	struct err why = ERR_INIT;
+
+	key_mended(mark, key);
+	for (size_t i = 0; i < c->marks.n; i++)
+		if (!strcmp(c->marks.key[i], mark))
+			return !store_get(c->st, mark, &b, &why) && !mended_decode(c->cfg, key, b.p, b.len, &why);
+	return false;
+}
+
+void check_find_object(struct check *c, enum finding_kind kind, const char *key, const uint64_t *seq, size_t n, const char *what)
+{
+	if (is_mended(c, key)) {
+		check_find(c, FIND_MENDED, key, seq, n, "%s; nothing depends on it any more", what);
+		return;
+	}
+	check_find(c, kind, key, seq, n, "%s", what);
+	if (c->ret->n_bad >= BAD_MAX)
+		return;
+	c->ret->bad = xgrow(c->ret->bad, c->ret->n_bad, &c->ret->cap_bad, sizeof *c->ret->bad);
+	c->ret->bad[c->ret->n_bad++] = (struct site_damage){xstrdup(key), kind == FIND_MISSING};
 }
 
 static int snap_cmp(const void *pa, const void *pb)
@@ -103,12 +138,16 @@ static void take_live(struct check *c)
 
 int check_begin(struct check *c, const struct check_ops *ops, struct err *err)
 {
+	char prefix[STORE_KEY_MAX + 1];
 	size_t bad;
 	int rc;
 
 	*c->ret = (struct check_result){.findings = json_array()};
-	/* Attempts first: what is committed by now had all of its packs in place before they are listed. */
-	if ((rc = attempts_load(c->st, c->cfg, c->source, &c->all, &bad, err)) || (rc = check_list_packs(c, err)) ||
+	/* Attempts first: what is committed by now had all of its packs in place before they are listed. Copies before them: a fate comes
+	 * before its copy, so one that came meanwhile is not held to be without. */
+	if ((rc = store_list_all(c->st, "b/", &c->marks, err)) ||
+	        (rc = store_list_all(c->st, key_fmt(prefix, "s/%s/", c->source), &c->copies, err)) ||
+	        (rc = attempts_load(c->st, c->cfg, c->source, &c->all, &bad, err)) || (rc = check_list_packs(c, err)) ||
 	        (ops->prepare && (rc = ops->prepare(ops->arg, err))) || (rc = check_run_packs(c, ops, err)) ||
 	        (rc = check_expiries(c, err)))
 		return rc;
@@ -131,6 +170,9 @@ void check_end(struct check *c)
 	for (size_t i = 0; i < c->n_packs; i++)
 		free(c->pack[i].why);
 	attempts_release(&c->all);
+	store_keys_release(&c->marks);
+	store_keys_release(&c->copies);
+	pack_list_sort(&c->ret->lost);
 	idmap_release(&c->by_digest);
 	idmap_release(&c->explained);
 	idmap_release(&c->pack_no);

@@ -5,6 +5,7 @@
 #ifndef VERIFY_CHECK_H
 #define VERIFY_CHECK_H
 
+#include "repo/site_object.h"
 #include "restore/reader.h"
 
 struct check_result {
@@ -15,7 +16,11 @@ struct check_result {
 	uint64_t missing, corrupt, stray;      /* objects; stray: packs of no committed or undecided attempt (harmless) */
 	uint64_t behind;                       /* snapshots that another site has and this one lacks */
 	uint64_t forks;
+	uint64_t mended;                       /* damaged objects that something else stands in for, or that nothing depends on */
 	json_t *findings;                      /* array of {kind, object, what, snapshots: [seq...]}, at most 1,000, then a count */
+	struct pack_list lost;                 /* packs that snapshots need and no whole copy of is here; sorted */
+	struct site_damage *bad;               /* other objects that are damaged or missing, at most 100,000 */
+	size_t n_bad, cap_bad;
 };
 void check_result_release(struct check_result *r);
 struct check_opts {

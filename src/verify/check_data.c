@@ -289,15 +289,15 @@ static void take_segment(struct data *d, const char *key, const char *name, cons
 
 	if (str_starts(name, "m.")) {
 		sha256_of(sealed->p, sealed->len, have);
-		if (!hex_decode(want, ID_LEN, name + 2) || memcmp(want, have, ID_LEN) != 0) {
-			check_find(&d->c, FIND_CORRUPT, key, NULL, 0, "its bytes are not those its name says");
+		if (!check_index_digest(name + 2, want) || memcmp(want, have, ID_LEN) != 0) {
+			check_find_object(&d->c, FIND_CORRUPT, key, NULL, 0, "its bytes are not those its name says");
 			return;
 		}
 	}
 	if (open_segment(d, sealed, &plain))
-		check_find(&d->c, FIND_CORRUPT, key, NULL, 0, "does not open under the source's keys");
+		check_find_object(&d->c, FIND_CORRUPT, key, NULL, 0, "does not open under the source's keys");
 	else if (index_add(d->index, name, &plain, &why))
-		check_find(&d->c, FIND_CORRUPT, key, NULL, 0, "%s", why.msg);
+		check_find_object(&d->c, FIND_CORRUPT, key, NULL, 0, why.msg);
 }
 
 /* The site's index objects, judged one by one; the reader's own may be older or from a cache. */
@@ -333,7 +333,7 @@ static int load_index(void *arg, struct err *err)
 			take_segment(d, k.key[i], k.key[i] + strlen(prefix), &b);
 		} else if (check_is_damage(why.code)) {
 			if (why.code != ERR_MISSING) /* replaced and collected meanwhile */
-				check_find(&d->c, FIND_CORRUPT, k.key[i], NULL, 0, "%s", why.msg);
+				check_find_object(&d->c, FIND_CORRUPT, k.key[i], NULL, 0, why.msg);
 			rc = 0;
 		} else {
 			*err = why;

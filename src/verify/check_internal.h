@@ -38,7 +38,7 @@ struct check_snap { /* committed and not expired; of equal digests the first lea
 	bool broken; /* the leader's is the one that counts */
 };
 
-enum finding_kind { FIND_MISSING, FIND_CORRUPT, FIND_FORK, FIND_BEHIND, FIND_BROKEN };
+enum finding_kind { FIND_MISSING, FIND_CORRUPT, FIND_FORK, FIND_BEHIND, FIND_MENDED, FIND_BROKEN };
 
 struct check {
 	struct store *st;
@@ -48,6 +48,8 @@ struct check {
 	struct check_result *ret;
 	uint64_t unlisted; /* findings above the ceiling */
 	struct attempts all;
+	struct store_keys marks; /* b/ */
+	struct store_keys copies; /* s/<source>/ as it was before anything else was looked at */
 	struct check_snap *snap; /* by seq, lineage, digest */
 	size_t n_snaps;
 	struct check_pack *pack; /* by digest */
@@ -80,6 +82,8 @@ void check_end(struct check *c);
 /* Count and tell it; seq may be NULL with n 0. */
 void check_find(struct check *c, enum finding_kind kind, const char *object, const uint64_t *seq, size_t n,
         const char *fmt, ...) HF_PRINTF(6, 7);
+/* The same of an object that is no pack: one that is mended is told as that, another one is remembered for a repair. */
+void check_find_object(struct check *c, enum finding_kind kind, const char *key, const uint64_t *seq, size_t n, const char *what);
 /* Is this error the object's (a result) and not the site's? */
 bool check_is_damage(enum err_code code);
 int check_cancelled(const struct check_opts *o, struct err *err);
@@ -97,6 +101,8 @@ int check_objects(struct check *c, struct err *err) HF_NODISCARD;
 /* Digest of a whole object as it streams by. */
 int check_digest_of(struct check *c, const char *key, struct sha256 *h, unsigned char digest[ID_LEN],
         uint64_t *ret_bytes, struct err *err) HF_NODISCARD;
+/* Digest in what follows "m.": "<sha256>", and "<sha256>.<n>" of what was put again. */
+bool check_index_digest(const char *rest, unsigned char digest[ID_LEN]);
 /* m.<sha256> below i/ against their names. */
 int check_index_names(struct check *c, struct err *err) HF_NODISCARD;
 

@@ -22,13 +22,13 @@ static int fetch(struct check *c, const char *key, struct buf *out, struct err *
 		*err = why;
 		return rc;
 	}
-	check_find(c, why.code == ERR_MISSING ? FIND_MISSING : FIND_CORRUPT, key, NULL, 0, "%s", why.msg);
+	check_find_object(c, why.code == ERR_MISSING ? FIND_MISSING : FIND_CORRUPT, key, NULL, 0, why.msg);
 	return 0;
 }
 
 static void tell_bad(struct check *c, const char *key, const struct err *why)
 {
-	check_find(c, FIND_CORRUPT, key, NULL, 0, "%s", why->msg);
+	check_find_object(c, FIND_CORRUPT, key, NULL, 0, why->msg);
 }
 
 /* Calls fn for each key below a prefix with its bytes. */
@@ -199,6 +199,16 @@ static void take_lone_copy(struct check *c, const char *key, const struct buf *b
 	snapshot_release(&s);
 }
 
+static int key_cmp(const void *a, const void *b)
+{
+	return strcmp(*(char *const *)a, *(char *const *)b);
+}
+
+static bool listed(const struct store_keys *k, const char *key)
+{
+	return k->n && bsearch(&key, k->key, k->n, sizeof key, key_cmp);
+}
+
 static void take_copy(struct check *c, const char *key, const char *rest, const struct buf *b)
 {
 	unsigned char digest[ID_LEN];
@@ -208,9 +218,9 @@ static void take_copy(struct check *c, const char *key, const char *rest, const 
 	sha256_of(b->p, b->len, digest);
 	const struct attempt_info *a = by_digest(c, digest);
 
-	if (!a)
+	if (!a && listed(&c->copies, key))
 		take_lone_copy(c, key, b);
-	else if (!str_eq(key, key_snapshot(want, 's', c->source, a->snap.lineage, a->snap.seq)))
+	else if (a && !str_eq(key, key_snapshot(want, 's', c->source, a->snap.lineage, a->snap.seq)))
 		check_find(c, FIND_CORRUPT, key, &a->snap.seq, 1, "is a copy of what belongs to %s", want);
 }
 
@@ -225,20 +235,9 @@ static int check_copies(struct check *c, struct err *err)
 	for (size_t i = 0; i < c->n_snaps && !rc; i++) {
 		const struct snapshot *s = &c->snap[i].a->snap;
 		const char *want = key_snapshot(key, 's', c->source, s->lineage, s->seq);
-		size_t at = 0;
 
-		if (c->snap[i].leader != i)
-			continue;
-		for (size_t lo = 0, hi = k.n; lo < hi; at = lo) { /* lower bound */
-			size_t mid = (lo + hi) / 2;
-
-			if (strcmp(k.key[mid], want) < 0)
-				lo = mid + 1;
-			else
-				hi = mid;
-		}
-		if (at >= k.n || !str_eq(k.key[at], want))
-			check_find(c, FIND_MISSING, want, &s->seq, 1, "the copy of a committed snapshot is not there");
+		if (c->snap[i].leader == i && !listed(&k, want))
+			check_find_object(c, FIND_MISSING, want, &s->seq, 1, "the copy of a committed snapshot is not there");
 	}
 	return rc;
 }
@@ -407,6 +406,15 @@ int check_digest_of(struct check *c, const char *key, struct sha256 *h, unsigned
 	return rc;
 }
 
+bool check_index_digest(const char *rest, unsigned char digest[ID_LEN])
+{
+	char hex[HEX_LEN] = "";
+	size_t n = strnlen(rest, HEX_LEN - 1);
+
+	memcpy(hex, rest, n);
+	return hex_decode(digest, ID_LEN, hex) && (!rest[n] || (rest[n] == '.' && rest[n + 1] && !rest[n + 1 + strspn(rest + n + 1, "0123456789")]));
+}
+
 int check_index_names(struct check *c, struct err *err)
 {
 	char prefix[STORE_KEY_MAX + 1];
@@ -419,7 +427,7 @@ int check_index_names(struct check *c, struct err *err)
 		struct err why = ERR_INIT;
 		uint64_t n;
 
-		if (!hex_decode(want, ID_LEN, k.key[i] + strlen(prefix))) {
+		if (!check_index_digest(k.key[i] + strlen(prefix), want)) {
 			check_find(c, FIND_CORRUPT, k.key[i], NULL, 0, "is not named by a digest");
 			continue;
 		}
@@ -431,7 +439,7 @@ int check_index_names(struct check *c, struct err *err)
 		if (rc && why.code != ERR_MISSING)
 			tell_bad(c, k.key[i], &why);
 		else if (!rc && memcmp(want, have, ID_LEN) != 0)
-			check_find(c, FIND_CORRUPT, k.key[i], NULL, 0, "its bytes are not those its name says");
+			check_find_object(c, FIND_CORRUPT, k.key[i], NULL, 0, "its bytes are not those its name says");
 		rc = 0;
 	}
 	return rc;

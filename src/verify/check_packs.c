@@ -213,8 +213,8 @@ static int check_group(struct check *c, struct pack_lists *lists, size_t first, 
 			return rc;
 		}
 		if (rc)
-			check_find(c, FIND_CORRUPT, key_attempt(key, c->source, a->attempt, "fate"), &a->snap.seq, 1,
-			        "%s", why.msg);
+			check_find_object(c, FIND_CORRUPT, key_attempt(key, c->source, a->attempt, "fate"), &a->snap.seq, 1,
+			        why.msg);
 		else if (!resolved)
 			c->snap[first].broken = !take_list(c, &l->list, a->snap.seq);
 		resolved |= !rc;
@@ -261,8 +261,12 @@ static void tell_pack(struct check *c, const struct check_pack *p)
 	key_pack(key, c->source, p->attempt, p->digest);
 	if (!live && !(a && (a->committed || !a->decided)))
 		c->ret->stray++;
-	if (p->state == PACK_DAMAGED)
+	if (p->state == PACK_DAMAGED && live && is_whole(c, p->digest))
+		check_find(c, FIND_MENDED, key, seq, n, "%s; a whole copy of it lies under another attempt", p->why);
+	else if (p->state == PACK_DAMAGED && live)
 		check_find(c, FIND_CORRUPT, key, seq, n, "%s", p->why);
+	else if (p->state == PACK_DAMAGED)
+		check_find_object(c, FIND_CORRUPT, key, seq, n, p->why);
 	if (live && p->misplaced)
 		check_find(c, FIND_CORRUPT, key, seq, n,
 		        "the index describes %u of its chunks otherwise than the pack itself", p->misplaced);
@@ -293,6 +297,8 @@ int check_pack_lists(struct check *c, struct err *err)
 		char hex[HEX_LEN];
 
 		hex_encode(hex, need->digest, ID_LEN);
+		if (!is_whole(c, need->digest))
+			pack_list_add(&c->ret->lost, need->digest);
 		/* one that is there and damaged was told above */
 		if (!no || (c->pack[no - 1].state == PACK_GONE && !is_whole(c, need->digest)))
 			check_find(c, FIND_MISSING, hex, need->seq, need->n,

@@ -104,4 +104,89 @@ assert_status 0 hf backup "$T/plan.yaml" --json
 assert_eq "$(json 'd["sites"] == [dict(s, outcome="committed", behind=0) for s in d["sites"]] and "replicated" not in d["extra"]' "$T/out")" true "the run after it"
 assert_status 0 hf status "$T/plan.yaml"
 assert_status 0 hf verify "$T/plan.yaml" --data
+
+# flip_each DIR [PATTERN]: a byte in the middle of every file
+flip_each() {
+	find "$1" -type f -name "${2:-*}" >"$T/files"
+	while read -r file; do
+		chmod u+w "$file"
+		corrupt_byte "$file" $(($(size_of "$file") / 2))
+	done <"$T/files"
+	[ -s "$T/files" ] || fail "nothing to damage in $1"
+}
+
+# whole_alone: with site one gone, snapshots are restored from two
+whole_alone() {
+	assert_status 0 hf verify "$T/plan.yaml" --site two
+	assert_status 0 hf verify "$T/plan.yaml" --site two --data
+	mv "$T/sites/one" "$T/one.gone"
+	rm -rf "$R/state/simple/files/index"
+	for snapshot in 7 latest; do
+		rm -rf "$T/restored"
+		assert_status 0 hf restore "$T/plan.yaml" --site two --snapshot $snapshot --strip "$(depth "$T/src")" --to "$T/restored"
+		sums "$T/restored" | cmp - "$T/sums.$snapshot" || fail "snapshot $snapshot differs"
+	done
+	mv "$T/one.gone" "$T/sites/one"
+}
+
+# objects FILE: digests of what lies at site two, but for the evidence
+objects() {
+	find "$two" -type f ! -path "$two/l/*" -exec sha256sum {} + | sort >"$1"
+}
+
+# repaired WHAT: damage was done to site two
+repaired() {
+	note "repair: $1"
+	objects "$T/before"
+	assert_status 6 hf verify "$T/plan.yaml" --site two
+	assert_status 0 hf verify "$T/plan.yaml" --repair --site two
+	objects "$T/after"
+	comm -23 "$T/before" "$T/after" >"$T/changed"
+	assert_empty "$T/changed" "changed or removed by the repair"
+	whole_alone
+	echo "after $1" >"$T/src/s9"
+	sums "$T/src" >"$T/sums.latest"
+	assert_status 0 hf backup "$T/plan.yaml" --json
+	assert_eq "$(site_row two outcome)" committed "a backup after the repair"
+	assert_status 0 hf verify "$T/plan.yaml"
+}
+two=$T/sites/two
+sums "$T/src" >"$T/sums.latest"
+
+flip_each "$two/p"
+repaired "every pack is damaged"
+find "$two/p" -type f | awk 'NR % 2' | xargs rm
+repaired "every other pack is gone"
+rm -r "$two/p"
+repaired "all packs are gone"
+flip_each "$two/w" fate
+repaired "every fate is damaged"
+find "$two/w" -name fate | awk 'NR % 3 == 1' | xargs rm
+repaired "fates are gone"
+flip_each "$two/w" open
+repaired "every intent is damaged"
+flip_each "$two/s"
+repaired "every copy of a snapshot is damaged"
+flip_each "$two/i" 'm.*'
+repaired "every merged index is damaged"
+flip_each "$two/r"
+repaired "every receipt is damaged"
+
+note "repair: configuration and keys, which have no other name"
+flip_each "$two/cfg"
+assert_status 6 hf verify "$T/plan.yaml" --site two
+assert_status 0 hf verify "$T/plan.yaml" --repair
+whole_alone
+rm "$two/cfg/0"
+assert_status 0 hf verify "$T/plan.yaml" --repair
+flip_each "$two/k"
+assert_status 0 hf verify "$T/plan.yaml" --repair
+whole_alone
+
+note "what is whole nowhere stays told"
+flip_each "$two/p"
+flip_each "$T/sites/one/p"
+assert_status 6 hf verify "$T/plan.yaml" --repair
+assert_contains "$T/err" "whole at no site"
+assert_status 0 hf evidence verify "$T/plan.yaml"
 echo "sites lived as they should"
