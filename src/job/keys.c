@@ -49,9 +49,11 @@ char *path_source_state(const struct job *j, const char *source)
 
 static int no_keys(const char *plan, const char *path, struct err *err)
 {
-	err_set(err, ERR_MISSING, "%s is not there", path);
-	err->code = ERR_USAGE; /* not damage of a copy: the installation was not set up */
-	return err_hint(err, "run 'holdfast init' with the plan '%s' first", plan);
+	/* not damage of a copy: the installation was not set up, or the keys are on another host */
+	err_set(err, ERR_USAGE, "%s is not there", path);
+	if (err)
+		err_hint(err, "run 'holdfast init' with the plan '%s' first", plan);
+	return -ERR_USAGE;
 }
 
 int root_pub_load(const struct job *j, unsigned char pub[ED25519_PUB_LEN], struct err *err)
