@@ -26,6 +26,7 @@ LIB_OBJ := $(LIB_SRC:%.c=$(B)/%.o)
 LIB := $(B)/libholdfast.a
 UNIT := $(patsubst tests/unit/%.c,%,$(sort $(wildcard tests/unit/t_*.c)))
 FUZZ := $(patsubst tests/fuzz/%.c,%,$(sort $(wildcard tests/fuzz/f_*.c)))
+FLEET := $(sort $(wildcard tests/fleet/[0-9]*.sh))
 INTEGRATION := $(sort $(wildcard tests/integration/[0-9]*.sh))
 # unit tests of what runs on several threads: they run under the thread sanitizer too
 THREADED := $(filter t_store t_store_filters t_store_retry t_store_throttle t_store_multi t_probe t_restore t_restore_hostile t_manifest t_reader t_fetch t_session t_session_faults t_check t_base_os t_wire t_wire_life t_vault,$(UNIT))
@@ -107,6 +108,10 @@ check-all: lint
 		$(foreach f,$(FUZZ),$(f)-corpus='build/address-undefined/fuzz/replay_$(f:f_%=%) tests/fuzz/corpus/$(f:f_%=%)') \
 		$(foreach i,$(INTEGRATION),$(basename $(notdir $(i)))='HOLDFAST=$(CURDIR)/$(B)/holdfast $(i)')
 
+check-fleet: check-deps ## S3 on BlueStore with three storage daemons, one of which is stopped (minutes, some GB of disk)
+	$(Q)$(MAKE) --no-print-directory -j2 all
+	$(Q)STORE=bluestore OSDS=3 COPIES=2 tests/with-servers tests/run $(foreach i,$(FLEET),$(basename $(notdir $(i)))='HOLDFAST=$(CURDIR)/$(B)/holdfast $(i)')
+
 build-tests: $(UNIT:%=$(B)/tests/%) $(FUZZ:f_%=$(B)/fuzz/replay_%)
 build-threaded: $(THREADED:%=$(B)/tests/%)
 
@@ -119,7 +124,7 @@ integration: all $(B)/linkproxy ## integration tests: real programs, real files
 lint: ## include layers, sizes, shell scripts
 	$(Q)tests/tools/check-layers.py
 	$(Q)tests/tools/check-size.py
-	$(Q)shellcheck -S warning tests/run tests/with-servers $(wildcard tests/tools/*.sh tests/integration/*.sh tests/lib/*.sh tests/bench/*.sh examples/*.sh)
+	$(Q)shellcheck -S warning tests/run tests/with-servers $(wildcard tests/tools/*.sh tests/integration/*.sh tests/fleet/*.sh tests/lib/*.sh tests/bench/*.sh examples/*.sh)
 
 FUZZ_SECONDS ?= 600
 fuzz: ## fuzz every decoder for FUZZ_SECONDS (needs clang and libclang-rt-14-dev); new inputs join the corpora
@@ -178,5 +183,5 @@ clean: ## remove what was built
 -include $(wildcard $(B)/src/*/*.d $(B)/agents/*.d $(B)/tests/*/*.d)
 
 FORCE:
-.PHONY: all deps check-deps demo check check-all build-tests build-threaded unit integration lint fuzz build-fuzzers bench bench-growth bench-links docs docs-check install help clean FORCE
+.PHONY: all deps check-deps demo check check-all check-fleet build-tests build-threaded unit integration lint fuzz build-fuzzers bench bench-growth bench-links docs docs-check install help clean FORCE
 .PRECIOUS: $(B)/%.o
