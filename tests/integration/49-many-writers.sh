@@ -50,7 +50,7 @@ reader() {
 		rm -rf "$T/reader/back"
 		"$HOLDFAST" --root "$T/reader" restore "$T/plan.yaml" --source s0 --snapshot 1 --to "$T/reader/back" || return 1
 		"$HOLDFAST" --root "$T/reader" verify "$T/plan.yaml" --data || return 1
-		echo done >>"$T/reader/passes"
+		echo "through" >>"$T/reader/passes"
 	done
 }
 reader >"$T/reader.out" 2>&1 &
@@ -69,7 +69,7 @@ for n in $WRITERS; do
 	STARTED="$STARTED $!"
 done
 for n in $WRITERS; do
-	eval "pid=\$writer_$n"
+	pid=$(eval "echo \$writer_$n")
 	got=0
 	wait "$pid" || got=$?
 	assert_eq $got 0 "writer $n: $(tail -n 5 "$T/writer-$n.out")"
