@@ -11,11 +11,19 @@
 #define PROGRAM "holdfast-vault"
 #define GREETING "HFWIRE\r\n"
 
+/*
+ * A stream over SSH moves at most a window of 2 MiB a round trip, so large objects get more than one: at 80 ms one
+ * would carry 25 MB/s.
+ */
+#define LINKS_MAX 4
+#define LARGE ((size_t)1 << 20)
+
 /* A connection, as long as somebody uses it. */
 struct link {
 	struct agent *agent;
 	struct store *store;
-	unsigned users;
+	unsigned users, large; /* operations on it; those among them that move large objects */
+	bool forgotten;
 };
 struct vault {
 	struct store base; /* first */
@@ -24,10 +32,11 @@ struct vault {
 	bool create;
 	pthread_mutex_t m;
 	pthread_cond_t changed;
-	struct link *link; /* the newest; NULL before the first and after a failure */
-	bool connecting;
-	uint64_t attempts; /* that ended */
-	struct err failed; /* of the last attempt, code 0: it worked */
+	struct link *link[LINKS_MAX]; /* alive, the first n_links */
+	size_t n_links;
+	bool connecting, enough; /* enough: one more was tried, and failed */
+	uint64_t attempts;       /* that ended, of those that were made without any connection */
+	struct err failed;       /* of the last of these, code 0: it worked */
 };
 
 static struct vault *vault_of(struct store *s)
@@ -66,74 +75,121 @@ static int connect_new(struct vault *v, struct link **ret, struct err *err)
 	}
 	/* A place that vanishes later is not to be made anew, empty. */
 	v->create = false;
-	l->store->pace = v->base.pace;
-	l->users = 1;
 	*ret = l;
 	return 0;
 }
 
-/* A dead connection is forgotten, and freed by its last user. Under the lock. */
+/* Dead connections are forgotten, and freed by their last user. Under the lock, as all here. */
 static void forget_dead(struct vault *v)
 {
-	if (!v->link || !wire_dead(agent_wire(v->link->agent), NULL))
-		return;
-	if (!v->link->users)
-		link_free(v->link);
-	v->link = NULL;
+	for (size_t i = 0; i < v->n_links;) {
+		struct link *l = v->link[i];
+
+		if (!wire_dead(agent_wire(l->agent), NULL)) {
+			i++;
+			continue;
+		}
+		v->link[i] = v->link[--v->n_links];
+		l->forgotten = true;
+		if (!l->users)
+			link_free(l);
+	}
+}
+
+static struct link *least_busy(const struct vault *v)
+{
+	struct link *best = NULL;
+
+	for (size_t i = 0; i < v->n_links; i++) {
+		struct link *l = v->link[i];
+
+		if (!best || l->large < best->large || (l->large == best->large && l->users < best->users))
+			best = l;
+	}
+	return best;
+}
+
+/* Lets go of the lock meanwhile. */
+static int add_link(struct vault *v, struct link **ret, struct err *err)
+{
+	struct link *l = NULL;
+
+	v->connecting = true;
+	pthread_mutex_unlock(&v->m);
+	int rc = connect_new(v, &l, err);
+
+	pthread_mutex_lock(&v->m);
+	v->connecting = false;
+	if (!rc)
+		v->link[v->n_links++] = l;
+	pthread_cond_broadcast(&v->changed);
+	*ret = l;
+	return rc;
 }
 
 /* One thread connects; who waited for it shares its failure instead of trying again one by one. */
-static int take_link(struct vault *v, struct link **ret, struct err *err)
+static int first_link(struct vault *v, struct link **ret, struct err *err)
 {
-	pthread_mutex_lock(&v->m);
 	uint64_t seen = v->attempts;
 
-	for (;;) {
-		forget_dead(v);
-		if (v->link) {
-			v->link->users++;
-			if (v->link->store->pace != v->base.pace) /* a throttle that came later */
-				v->link->store->pace = v->base.pace;
-			*ret = v->link;
-			pthread_mutex_unlock(&v->m);
-			return 0;
-		}
-		if (!v->connecting && v->attempts != seen && v->failed.code)
-			break;
-		if (!v->connecting) {
-			struct err why = ERR_INIT;
-			struct link *l = NULL;
-
-			v->connecting = true;
-			pthread_mutex_unlock(&v->m);
-			int rc = connect_new(v, &l, &why);
-
-			pthread_mutex_lock(&v->m);
-			v->connecting = false;
-			v->attempts++;
-			v->failed = why;
-			v->link = rc ? NULL : l;
-			pthread_cond_broadcast(&v->changed);
-			if (rc)
-				break;
-			*ret = l;
-			pthread_mutex_unlock(&v->m);
-			return 0;
-		}
+	while (!v->n_links && v->connecting)
 		pthread_cond_wait(&v->changed, &v->m);
+	*ret = least_busy(v);
+	if (*ret)
+		return 0;
+	if (v->attempts == seen || !v->failed.code) {
+		struct err why = ERR_INIT;
+		int rc = add_link(v, ret, &why);
+
+		v->attempts++;
+		v->failed = why;
+		v->enough = false;
+		if (!rc)
+			return 0;
 	}
 	if (err)
 		*err = v->failed;
-	int rc = -(int)v->failed.code;
+	return -(int)v->failed.code;
+}
 
+static int take_link(struct vault *v, bool large, struct link **ret, struct err *err)
+{
+	int rc = 0;
+
+	pthread_mutex_lock(&v->m);
+	forget_dead(v);
+	struct link *l = least_busy(v), *more;
+
+	if (!l)
+		rc = first_link(v, &l, err);
+	else if (large && l->large && v->n_links < LINKS_MAX && !v->connecting && !v->enough) {
+		l->users++; /* or it might be gone meanwhile */
+		rc = add_link(v, &more, NULL);
+		l->users--;
+		v->enough = rc != 0;
+		if (!rc && !l->users && l->forgotten)
+			link_free(l);
+		if (!rc)
+			l = more;
+		rc = 0;
+	}
+	if (!rc) {
+		l->users++;
+		l->large += large;
+		if (l->store->pace != v->base.pace) /* a throttle that came later */
+			l->store->pace = v->base.pace;
+		*ret = l;
+	}
 	pthread_mutex_unlock(&v->m);
 	return rc;
 }
 
-static void give_link(struct vault *v, struct link *l)
+static void give_link(struct vault *v, bool large, struct link *l)
 {
 	pthread_mutex_lock(&v->m);
-	bool last = !--l->users && v->link != l;
+	l->users--;
+	l->large -= large;
+	bool last = !l->users && l->forgotten;
 
 	pthread_mutex_unlock(&v->m);
 	if (last)
@@ -142,27 +198,34 @@ static void give_link(struct vault *v, struct link *l)
 
 /* --- operations: each on the connection of the moment --- */
 
-#define ON_LINK(s, call)                                                                                               \
+#define ON_LINK(s, call) ON_LINK_FOR(s, false, call)
+#define ON_LINK_FOR(s, is_large, call)                                                                                 \
 	struct vault *v = vault_of(s);                                                                                 \
 	struct link *l;                                                                                                \
-	int rc = take_link(v, &l, err);                                                                                \
+	const bool large = (is_large);                                                                                 \
+	int rc = take_link(v, large, &l, err);                                                                         \
                                                                                                                        \
 	if (rc)                                                                                                        \
 		return rc;                                                                                             \
 	struct store *at = l->store;                                                                                   \
                                                                                                                        \
 	rc = (call);                                                                                                   \
-	give_link(v, l);                                                                                               \
+	give_link(v, large, l);                                                                                        \
 	return rc
 
 static int vault_put(struct store *s, const char *key, const struct store_src *src, struct err *err)
 {
-	ON_LINK(s, at->ops->put(at, key, src, err));
+	size_t n = 0;
+
+	for (size_t i = 0; i < src->n_pieces; i++)
+		n += src->piece[i].n;
+	ON_LINK_FOR(s, n >= LARGE, at->ops->put(at, key, src, err));
 }
 
 static int vault_get(struct store *s, const char *key, struct store_range range, struct store_sink *sink, struct err *err)
 {
-	ON_LINK(s, at->ops->get(at, key, range, sink, err));
+	ON_LINK_FOR(s, str_starts(key, "p/") && (!range.len || range.len >= LARGE),
+	        at->ops->get(at, key, range, sink, err));
 }
 
 static int vault_stat(struct store *s, const char *key, struct store_stat *ret, struct err *err)
@@ -337,8 +400,8 @@ static void vault_free(struct store *s)
 {
 	struct vault *v = vault_of(s);
 
-	if (v->link)
-		link_free(v->link);
+	for (size_t i = 0; i < v->n_links; i++)
+		link_free(v->link[i]);
 	pthread_mutex_destroy(&v->m);
 	pthread_cond_destroy(&v->changed);
 	free(v->host);
@@ -395,14 +458,14 @@ int agent_vault_open(const char *url, const struct store_config *c, struct store
 	v->create = c && c->create;
 	pthread_mutex_init(&v->m, NULL);
 	pthread_cond_init(&v->changed, NULL);
-	int rc = take_link(v, &l, err);
+	int rc = take_link(v, false, &l, err);
 
 	if (rc) {
 		vault_free(&v->base);
 		return rc;
 	}
 	v->base.caps = l->store->caps;
-	give_link(v, l);
+	give_link(v, false, l);
 	*ret = &v->base;
 	return 0;
 }
