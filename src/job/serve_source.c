@@ -8,6 +8,7 @@
 #include "job/enroll.h"
 
 #define WHAT "job of the controller"
+#define DAY_MS INT64_C(86400000)
 #define TOLD_MAX 1000 /* noted items, as many as a result takes */
 
 /* What each job begins with. */
@@ -102,6 +103,8 @@ static int backup(struct request *q, json_t **ret, struct err *err)
 		rc = json_get_bool(q->doc, "full_read", WHAT, &full_read, err);
 	if (!rc)
 		rc = json_get_int(q->doc, "patience_ms", WHAT, &patience, err);
+	if (!rc && (patience < 0 || patience > DAY_MS))
+		rc = err_set(err, ERR_FORMAT, WHAT ": patience_ms is out of range");
 	if (!rc)
 		rc = open_sites(q, &sites, &cfg, err);
 	if (!rc) {

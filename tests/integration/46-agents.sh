@@ -93,7 +93,7 @@ mv "$R/keys/root.key" "$T/root.key"
 
 note "backup: the host's own description counts, not the paths and hooks of the controller's plan"
 assert_status 0 hf backup "$T/plan.yaml"
-assert_eq "$(of outcome)" done outcome
+assert_eq "$(of outcome)" "done" outcome
 assert_eq "$(of host)" "ssh://root@127.0.0.1:$port" host
 assert_eq "$(of files)" 101 files
 assert_eq "$(of copies)" 2 copies

@@ -8,11 +8,9 @@ needs ip /usr/sbin/sshd ssh-keygen
 PROGRAMS=$(cd "$(dirname "$HOLDFAST")" && pwd)
 NS=hf$$
 ip netns add "$NS-ctl" 2>/dev/null || skip "no network namespaces here"
-fleet_end() {
-	for pid in $STARTED; do kill -KILL "$pid" 2>/dev/null || :; done
+test_end() {
 	for ns in ctl db spare north south; do ip netns del "$NS-$ns" 2>/dev/null || :; done
 }
-trap 'status=$?; fleet_end; (exit $status); at_exit' EXIT
 
 # on MACHINE COMMAND...: there
 on() {

@@ -18,11 +18,17 @@ unset HOLDFAST_ROOT
 
 # --- beginning and end ---
 
+# what a test has to put away itself redefines this
+test_end() {
+	:
+}
+
 at_exit() {
 	status=$?
 	trap - EXIT HUP INT TERM
 	for pid in $STARTED; do kill -KILL "$pid" 2>/dev/null || :; done
 	[ -z "$STARTED" ] || wait 2>/dev/null || :
+	test_end || :
 	chmod -R u+rwx "$T" 2>/dev/null || :
 	if [ -n "${KEEP:-}" ]; then echo "kept $T"; else rm -rf "$T"; fi
 	exit $status
