@@ -72,6 +72,38 @@ struct fetcher {
 	struct queue queue;
 };
 
+struct pack_bytes {
+	const unsigned char *digest;
+	struct buf *to;
+};
+
+static int accept_pack(void *arg, const void *p, size_t n, struct err *err)
+{
+	struct pack_bytes *k = arg;
+	unsigned char have[ID_LEN];
+
+	sha256_of(p, n, have);
+	if (memcmp(have, k->digest, ID_LEN) != 0)
+		return err_set(err, ERR_CORRUPT, "its bytes are not those its name says");
+	buf_clear(k->to);
+	return buf_put(k->to, p, n, err);
+}
+
+/* Overwritten or removed under a name that the site still lists: a version from before. */
+static int fetch_older(const struct bring *b, const unsigned char digest[ID_LEN], struct buf *out)
+{
+	struct pack_bytes k = {digest, out};
+	struct err why = ERR_INIT;
+	char key[STORE_KEY_MAX + 1];
+	int rc = -ERR_MISSING;
+
+	for (size_t i = bring_find_pack(&b->at, digest);
+	        rc && i < b->at.n && !memcmp(b->at.v[i].digest, digest, ID_LEN); i++)
+		rc = site_object_instead(b->from, key_pack(key, b->source, b->at.v[i].attempt, digest), true, PACK_MAX,
+		        accept_pack, &k, &why);
+	return rc;
+}
+
 static int fetch_one(const struct bring *b, const unsigned char digest[ID_LEN], struct buf *out, struct err *err)
 {
 	char key[STORE_KEY_MAX + 1], hex[HEX_LEN];
@@ -93,6 +125,8 @@ static int fetch_one(const struct bring *b, const unsigned char digest[ID_LEN], 
 			rc = err_set(err, ERR_CORRUPT, "site %s: %s: its bytes are not those its name says",
 			        b->from->name, key);
 	}
+	if (rc && b->from->caps & STORE_VERSIONS)
+		rc = fetch_older(b, digest, out);
 	if (!rc)
 		*err = (struct err)ERR_INIT; /* of a place tried before */
 	return rc;

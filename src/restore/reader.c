@@ -6,6 +6,7 @@
 #include "base/fs.h"
 #include "base/log.h"
 #include "base/str.h"
+#include "repo/site_object.h"
 
 const struct source_secrets *reader_secrets(const struct reader *r, uint32_t epoch)
 {
@@ -15,13 +16,22 @@ const struct source_secrets *reader_secrets(const struct reader *r, uint32_t epo
 	return NULL;
 }
 
+struct sealed_keys {
+	struct reader *r;
+	struct epoch_keys *ret;
+};
+
+static int accept_keys(void *arg, const void *p, size_t n, struct err *err)
+{
+	struct sealed_keys *k = arg;
+	return key_object_open(k->r->o.key, k->r->o.source, k->ret->epoch, p, n, &k->ret->s, err);
+}
+
 static int load_epoch(struct reader *r, size_t site, const char *key, uint32_t epoch, struct err *err)
 {
-	CLEAN(buf_release) struct buf b = BUF_INIT(SIGNED_MAX);
 	struct epoch_keys k = {.epoch = epoch};
-	int rc = store_get(r->o.site[site].store, key, &b, err);
-	if (!rc)
-		rc = key_object_open(r->o.key, r->o.source, epoch, b.p, b.len, &k.s, err);
+	struct sealed_keys sealed = {r, &k};
+	int rc = site_object_get(r->o.site[site].store, key, SIGNED_MAX, accept_keys, &sealed, err);
 	if (rc)
 		return err_wrap(err, "%s", key);
 	r->epoch = xrealloc(r->epoch, (r->n_epochs + 1) * sizeof *r->epoch);

@@ -1,6 +1,7 @@
 #!/bin/sh
 # The life of sites: probed and held to what the plan says of them, behind and caught up, damaged and repaired from each other.
 . "$(dirname "$0")/../lib/lib.sh"
+$PYTHON -c 'import cryptography' 2>/dev/null || skip "needs python3-cryptography"
 
 # row SITE FIELD: of the last `status --json`
 row() {
@@ -127,6 +128,8 @@ whole_alone() {
 		sums "$T/restored" | cmp - "$T/sums.$snapshot" || fail "snapshot $snapshot differs"
 	done
 	mv "$T/one.gone" "$T/sites/one"
+	# and by who has read the format page only
+	assert_status 0 "$PYTHON" -B "$REPO/tests/reader/holdfast_reader.py" --site "$two" --key "$R/keys/recovery/simple.key" verify
 }
 
 # objects FILE: digests of what lies at site two, but for the evidence

@@ -60,7 +60,7 @@ def verify(repo):
                 snapshot.tar(lambda data: None)
                 print(f"{snapshot.name}: {snapshot.facts['entries']} entries, {snapshot.facts['bytes']} bytes")
         for name in repo.names(f"i/{source}"):
-            repo.check_index(source, name)
+            repo.unless_mended(f"i/{source}/{name}", lambda s=source, n=name: repo.check_index(s, n))
 
 
 def main():

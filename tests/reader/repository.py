@@ -72,13 +72,50 @@ class Repository:
         need(good, f"{what}: no right signature by one who may sign")
         return value
 
+    def valid(self, key, judge):
+        """What judge makes of an object, or of one that lies beside it, named by its digest, when the object is damaged."""
+        try:
+            return judge(self.get(key, SIGNED_MAX))
+        except Damage as e:
+            folder, name = key.rsplit("/", 1)
+            for other in self.names(folder):
+                if not re.fullmatch(re.escape(name) + r"\." + DIGEST, other):
+                    continue
+                data = self.get(f"{folder}/{other}", SIGNED_MAX)
+                try:
+                    need(sha256(data).hex() == other[-64:], f"{folder}/{other}: bytes are not those of its name")
+                    value = judge(data)
+                except Damage:
+                    continue
+                note(f"{e}; {other} serves")
+                return value
+            raise
+
+    def mended(self, key):
+        """Has a log signed that nothing depends on this object any more?"""
+        mark = f"b/{key}"
+        return self.has(mark) and self.signed(self.get(mark, SIGNED_MAX), "mended", mark, self.logs)["key"] == key
+
+    def unless_mended(self, key, fn):
+        """fn(), or None where it meets damage of an object that nothing depends on."""
+        try:
+            return fn()
+        except Damage as e:
+            if not self.mended(key):
+                raise
+            note(f"{e}; nothing depends on it")
+            return None
+
     def load_cfg(self):
-        names = self.names("cfg")
+        names = [n for n in self.names("cfg") if "." not in n]
         need(names and sorted(names, key=int) == [str(i) for i in range(len(names))], "cfg: not numbered from 0")
         roots = {self.root}
         for n in range(len(names)):
-            cfg = self.signed(self.get(f"cfg/{n}", SIGNED_MAX), "cfg", f"cfg/{n}", roots)
-            need(cfg["n"] == n and (n > 0 or self.root in cfg["root"]), f"cfg/{n}: number or root is wrong")
+            def judge(data, n=n, roots=roots):
+                cfg = self.signed(data, "cfg", f"cfg/{n}", roots)
+                need(cfg["n"] == n and (n > 0 or self.root in cfg["root"]), f"cfg/{n}: number or root is wrong")
+                return cfg
+            cfg = self.valid(f"cfg/{n}", judge)
             roots = set(cfg["root"])
         return cfg
 
@@ -106,13 +143,17 @@ class Repository:
     def keys_of(self, source, epoch):
         if (source, epoch) not in self.source_keys:
             what = f"k/{source}/{epoch}"
-            r = Reader(self.get(what, SIGNED_MAX), what)
-            need(r.raw(8) == b"HFKEYS1\n", f"{what}: not a key object")
-            envelopes = [r.text() for _ in range(r.num(1))]
-            r.end()
-            found = [e for e in (self.envelope(t, source, 2, epoch, bytes(16), what) for t in envelopes) if e]
-            need(found and len(found[0][1]) == 96, f"{what}: no envelope for this key")
-            self.source_keys[source, epoch] = tuple(found[0][1][i:i + 32] for i in (0, 32, 64))
+
+            def judge(data):
+                r = Reader(data, what)
+                need(r.raw(8) == b"HFKEYS1\n", f"{what}: not a key object")
+                envelopes = [r.text() for _ in range(r.num(1))]
+                r.end()
+                found = [e for e in (self.envelope(t, source, 2, epoch, bytes(16), what) for t in envelopes) if e]
+                need(found and len(found[0][1]) == 96, f"{what}: no envelope for this key")
+                return found[0][1]
+            keys = self.valid(what, judge)
+            self.source_keys[source, epoch] = tuple(keys[i:i + 32] for i in (0, 32, 64))
         return self.source_keys[source, epoch]
 
     def session(self, source, sid, epoch, envelopes, what):
@@ -141,7 +182,16 @@ class Repository:
             return self.packs[source, digest]
         holders = [a for a in self.names(f"p/{source}") if self.has(f"p/{source}/{a}/{digest}")]
         need(holders, f"pack {digest} of {source} is missing")
-        what = f"p/{source}/{holders[0]}/{digest}"
+        for number, holder in enumerate(holders):  # any that is whole
+            try:
+                return self.pack_at(source, digest, f"p/{source}/{holder}/{digest}")
+            except Damage as e:
+                if number + 1 == len(holders):
+                    raise
+                note(f"{e}; there is another")
+        return None
+
+    def pack_at(self, source, digest, what):
         with open(os.path.join(self.site, what), "rb") as f:
             need(88 < os.fstat(f.fileno()).st_size <= PACK_MAX, f"{what}: size")
             data = mmap.mmap(f.fileno(), 0, access=mmap.ACCESS_READ)
@@ -229,21 +279,31 @@ class Repository:
         found, signers = {}, self.signers(source)
         for attempt in self.names(f"w/{source}"):
             what = f"w/{source}/{attempt}"
-            opened = self.signed(self.get(f"{what}/open", SIGNED_MAX), "open", f"{what}/open", signers | self.logs)
-            need((opened["source"], opened["attempt"]) == (source, attempt), f"{what}/open: of another attempt")
-            fate, expired = self.fate(source, attempt), self.expired(source, attempt)
+            opened = self.unless_mended(f"{what}/open", lambda: self.signed(self.get(f"{what}/open", SIGNED_MAX), "open", f"{what}/open",
+                                                                            signers | self.logs))
+            need(not opened or (opened["source"], opened["attempt"]) == (source, attempt), f"{what}/open: of another attempt")
+            fate = self.unless_mended(f"{what}/fate", lambda: self.whole_fate(source, attempt))
+            expired = self.expired(source, attempt)
             if not fate:
                 need(not expired or expired["snapshot"] is None, f"x/{source}/{attempt}: of a dead attempt, names a snapshot")
                 continue
             snap = Snapshot(self, source, fate[0], f"{what}/fate")
             need(not expired or expired["snapshot"] == snap.digest, f"x/{source}/{attempt}: names another snapshot")
-            packs = self.pack_list(source, attempt)
-            need(sha256("".join(d + "\n" for d in packs).encode()).hex() == snap.signed["packs"], f"{what}/fate: not the signed pack list")
+            packs = fate[3]
             other = found.setdefault((snap.signed["lineage"], snap.signed["seq"]), snap)
             need(other.digest == snap.digest, f"{snap.name}: two snapshots of one number, a fork")
             other.packs, other.expired = packs, other.expired and bool(expired)
         self.judge_copies(source, found)
         return [found[k] for k in sorted(found)]
+
+    def whole_fate(self, source, attempt):
+        """A fate with its signed snapshot and its full pack list."""
+        what, fate = f"w/{source}/{attempt}/fate", self.fate(source, attempt)
+        if not fate:
+            return None
+        snap, packs = Snapshot(self, source, fate[0], what), self.pack_list(source, attempt)
+        need(sha256("".join(d + "\n" for d in packs).encode()).hex() == snap.signed["packs"], f"{what}: not the signed pack list")
+        return *fate, packs
 
     def expired(self, source, attempt):
         key = f"x/{source}/{attempt}"
@@ -259,14 +319,15 @@ class Repository:
         for (lineage, seq), snap in sorted(found.items()):
             name = f"{source}/{lineage}/{seq:010d}"
             if self.has("s/" + name):
-                need(sha256(self.get("s/" + name, SIGNED_MAX)).hex() == snap.digest, f"s/{name}: not the committed snapshot")
+                self.unless_mended("s/" + name, lambda: need(sha256(self.get("s/" + name, SIGNED_MAX)).hex() == snap.digest,
+                                                             f"s/{name}: not the committed snapshot"))
             else:
                 note(f"s/{name} is missing")
             if self.has("r/" + name):
-                receipt = self.signed(self.get("r/" + name, SIGNED_MAX), "receipt", "r/" + name, self.logs)
-                need((receipt["source"], receipt["lineage"], receipt["seq"], receipt["snapshot"]) == (source, lineage, seq, snap.digest),
+                receipt = self.unless_mended("r/" + name, lambda: self.signed(self.get("r/" + name, SIGNED_MAX), "receipt", "r/" + name, self.logs))
+                need(not receipt or (receipt["source"], receipt["lineage"], receipt["seq"], receipt["snapshot"]) == (source, lineage, seq, snap.digest),
                      f"r/{name}: of another snapshot")
-                snap.receipt = receipt["time"]
+                snap.receipt = receipt["time"] if receipt else None
             before = by_digest.get(snap.signed["previous"])
             need(not before or (before.signed["lineage"] == lineage and before.signed["seq"] < seq), f"{snap.name}: previous does not fit")
             if snap.signed["previous_committed"] and not before:
@@ -284,7 +345,7 @@ class Repository:
         data = self.get(what, 1 << 30)
         kind = 2 if data[8:9] == b"\2" else 1
         need(name.startswith("m.") or kind == 1, f"{what}: a merge under the name of a delta")
-        need(not name.startswith("m.") or sha256(data).hex() == name[2:], f"{what}: bytes are not those of its name")
+        need(not name.startswith("m.") or sha256(data).hex() == name[2:66], f"{what}: bytes are not those of its name")
         for epoch in sorted((s["epoch"] for s in self.sources[source]["signers"]), reverse=True):
             try:
                 r = Reader(self.unseal(data, source, epoch, kind, what), what)
