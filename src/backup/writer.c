@@ -60,7 +60,7 @@ static void set_defaults(struct writer_opts *o)
 
 static int plan_memory(struct writer_opts *o, struct writer_memory *m, struct err *err)
 {
-	*m = (struct writer_memory){.workers = o->workers, .packs = MIN(1 + session_width(o->session), PACKS_MAX)};
+	*m = (struct writer_memory){.workers = o->workers, .packs = MIN(2 + session_width(o->session), PACKS_MAX)};
 	int rc = writer_memory_plan(o->memory, o->level, m, err);
 	o->workers = m->workers;
 	return rc;

@@ -43,7 +43,7 @@ int writer_open(const struct writer_opts *o, struct writer **ret, struct err *er
  * than one worker and two of the smallest packs need; a hint says how much that is.
  */
 struct writer_memory {
-	unsigned workers, packs; /* packs: one that is filled, and those on their way */
+	unsigned workers, packs; /* packs: one that is filled, one that gets its digest, and those on their way */
 	uint32_t pack_aim;       /* bytes at which one is closed */
 };
 int writer_memory_plan(uint64_t memory, int level, struct writer_memory *m, struct err *err) HF_NODISCARD;

@@ -24,7 +24,7 @@ struct open_pack {
 	bool closing, in_use;
 };
 #define PACKS_MIN 2
-#define PACKS_MAX 5 /* four on their way to a distant site, one being filled */
+#define PACKS_MAX 6 /* four on their way to a distant site, one that gets its digest, one being filled */
 struct packer {
 	struct session *session;
 	const struct source_keys *keys;
@@ -35,7 +35,7 @@ struct packer {
 	pthread_mutex_t mutex;
 	pthread_cond_t freed;
 	struct open_pack pack[PACKS_MAX];
-	size_t n_packs; /* of them, one more than the sites take at a time */
+	size_t n_packs; /* of them */
 	struct open_pack *cur;
 	struct id_set fresh;
 	struct pack_list brought;   /* packs of this run */

@@ -199,8 +199,12 @@ static int run_session(struct run *s, struct err *err)
 	CLEAN(free_ptr) char *state = fs_join(plan, s->ps->name);
 	CLEAN(free_ptr) char *cache = fs_join(state, "files");
 	struct session_opts so = {.state_dir = state, .keys = &s->keys, .cfg = o->cfg, .site = o->site, .n_sites = o->n_sites, .now = clock_wall_ns(), .dry_run = o->dry_run, .patience_ms = o->patience_ms};
+	struct writer_memory least = {.workers = 1, .packs = 2}; /* a bound that cannot be kept is refused before any site is touched */
+	int rc = writer_memory_plan(o->memory_cap, s->ps->level ? (int)s->ps->level : WRITER_LEVEL, &least, err);
+	if (rc)
+		return rc;
 	str_copy(so.run, sizeof so.run, o->run_id);
-	int rc = session_begin(&so, &s->session, err);
+	rc = session_begin(&so, &s->session, err);
 	if (rc)
 		return rc;
 	s->scan = make_scan(s, cache);

@@ -16,7 +16,7 @@
 #define SOURCE_MAX 63
 #define CHUNK_PLAIN_MAX (8u << 20)
 #define CHUNK_OVERHEAD 28u /* nonce and tag */
-#define PACK_AIM (24u << 20) /* two are in memory; less where memory is bounded */
+#define PACK_AIM (16u << 20) /* some are in memory; less where memory is bounded */
 #define PACK_MAX (64u << 20)
 #define SIGNED_MAX (1u << 20)
 #define FATE_MAX (256u << 20)
