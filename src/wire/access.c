@@ -23,6 +23,7 @@ enum class {
 	CLASS_LEASE,
 	CLASS_LOG,
 	CLASS_PROBE,
+	CLASS_MENDED, /* b/ and the key of the object that it is about */
 	CLASS_OTHER, /* a key that is no object of the format */
 	CLASSES
 };
@@ -31,11 +32,14 @@ static const struct {
 	const char *shape;
 } shapes[] = {
         {CLASS_CFG, "cfg/N"},
+        {CLASS_CFG, "cfg/N.G"},
         {CLASS_KEYS, "k/S/N"},
+        {CLASS_KEYS, "k/S/N.G"},
         {CLASS_ENVELOPE, "e/S/H/H"},
         {CLASS_PACK, "p/S/A/G"},
         {CLASS_INDEX, "i/S/A.N"},
         {CLASS_INDEX, "i/S/m.G"},
+        {CLASS_INDEX, "i/S/m.G.N"},
         {CLASS_ATTEMPT, "w/S/A/open"},
         {CLASS_ATTEMPT, "w/S/A/beat.N"},
         {CLASS_ATTEMPT, "w/S/A/fate"},
@@ -56,15 +60,16 @@ enum { GET = 1, PUT = 2 };
 /* What each role may do beyond LIST, STAT, SYNC, CLOCK, DIGEST and LOCK, which tell no contents, in this order: */
 static const unsigned char rights[WIRE_ROLES][CLASSES] = {
         /*                        cfg        k          e          p          i          w          s          r          x */
-        /*                        a          q          l          probe      other */
+        /*                        a          q          l          probe      b          other */
         [WIRE_ROLE_SOURCE] = {GET, GET | PUT, GET | PUT, PUT, GET | PUT, GET | PUT, GET | PUT, 0, GET},
         [WIRE_ROLE_PUT] = {GET | PUT, GET | PUT, GET | PUT, PUT, GET | PUT, GET | PUT, GET | PUT, GET | PUT, GET,
-                GET, GET, GET | PUT, GET | PUT},
-        [WIRE_ROLE_GET] = {GET, GET, GET, GET, GET, GET, GET, GET, GET, GET, GET, GET, GET, GET},
+                GET, GET, GET | PUT, GET | PUT, GET | PUT},
+        [WIRE_ROLE_GET] = {GET, GET, GET, GET, GET, GET, GET, GET, GET, GET, GET, GET, GET, GET, GET},
         [WIRE_ROLE_AUDIT] = {[CLASS_CFG] = GET, [CLASS_ATTEMPT] = GET, [CLASS_SNAPSHOT] = GET, [CLASS_RECEIPT] = GET,
-                [CLASS_EXPIRY] = GET, [CLASS_APPROVAL] = GET, [CLASS_LEASE] = GET, [CLASS_LOG] = GET},
+                [CLASS_EXPIRY] = GET, [CLASS_APPROVAL] = GET, [CLASS_LEASE] = GET, [CLASS_LOG] = GET,
+                [CLASS_MENDED] = GET},
         [WIRE_ROLE_CONTROLLER] = {GET | PUT, GET | PUT, GET | PUT, GET | PUT, GET | PUT, GET | PUT, GET | PUT,
-                GET | PUT, GET | PUT, GET | PUT, GET | PUT, GET | PUT, GET | PUT, GET},
+                GET | PUT, GET | PUT, GET | PUT, GET | PUT, GET | PUT, GET | PUT, GET | PUT, GET},
 };
 static const char *const names[WIRE_ROLES] = {
         [WIRE_ROLE_SOURCE] = "source",
@@ -157,9 +162,13 @@ static bool fits(const char *shape, const char *key, char source[64])
 /* source: "" for those that belong to none. */
 static enum class classify(const char *key, char source[64])
 {
+	bool mended = str_starts(key, "b/");
+
+	if (mended)
+		key += 2;
 	for (size_t i = 0; i < ARRAY_LEN(shapes); i++)
 		if (fits(shapes[i].shape, key, source))
-			return shapes[i].class_;
+			return mended ? CLASS_MENDED : shapes[i].class_;
 	source[0] = '\0';
 	return CLASS_OTHER;
 }

@@ -54,6 +54,8 @@ bool wire_key_digest(const char *key, unsigned char ret[SHA256_LEN])
 {
 	const char *slash = strrchr(key, '/'), *name = slash ? slash + 1 : key;
 
+	if (str_starts(key, "b/")) /* the digest is that of the object it is about */
+		return false;
 	if (str_starts(name, "m."))
 		name += 2;
 	return strlen(name) == 2 * SHA256_LEN && hex_decode(ret, SHA256_LEN, name);
