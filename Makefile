@@ -29,7 +29,7 @@ FUZZ := $(patsubst tests/fuzz/%.c,%,$(sort $(wildcard tests/fuzz/f_*.c)))
 FLEET := $(sort $(wildcard tests/fleet/[0-9]*.sh))
 INTEGRATION := $(sort $(wildcard tests/integration/[0-9]*.sh))
 # unit tests of what runs on several threads: they run under the thread sanitizer too
-THREADED := $(filter t_store t_store_filters t_store_retry t_store_throttle t_store_multi t_probe t_restore t_restore_hostile t_manifest t_reader t_fetch t_session t_session_faults t_check t_base_os t_wire t_wire_life t_vault,$(UNIT))
+THREADED := $(filter t_store t_store_filters t_store_retry t_store_throttle t_store_multi t_probe t_restore t_restore_hostile t_manifest t_reader t_fetch t_session t_session_faults t_check t_base_os t_wire t_wire_life t_vault t_ssh t_store_sftp,$(UNIT))
 
 AGENTS := $(patsubst agents/%.c,$(B)/holdfast-%,$(wildcard agents/*.c))
 
@@ -78,6 +78,7 @@ $(addprefix $(B)/tests/,t_restore t_restore_hostile t_manifest t_reader t_fetch 
 $(addprefix $(B)/tests/,t_session t_session_faults): $(B)/tests/unit/session_fixture.o
 
 $(addprefix $(B)/tests/,t_ssh t_store_sftp t_sftp_cut t_sftp_hostile): $(STORE_SUITE) $(B)/tests/unit/sshd_fixture.o | $(B)/linkproxy
+$(B)/tests/t_sftp_hostile: $(B)/tests/unit/sftp_server.o
 
 # a link with delay, limits and accidents, for tests and measurements
 $(B)/linkproxy: $(B)/tests/tools/linkproxy.o
