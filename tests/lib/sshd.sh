@@ -48,8 +48,8 @@ PrintMotd no
 MaxStartups 200
 MaxSessions 100
 LogLevel VERBOSE
-Subsystem sftp internal-sftp
 END
+	case "$*" in *"Subsystem sftp "*) ;; *) echo "Subsystem sftp internal-sftp" ;; esac
 } >"$dir/config"
 # The server needs it for as long as it runs, and it lives in memory only.
 [ "$(id -u)" != 0 ] || mkdir -p /run/sshd

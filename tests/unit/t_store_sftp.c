@@ -519,7 +519,7 @@ START_TEST(a_link_that_stalls_is_given_up)
 	struct err err = ERR_INIT;
 
 	linkproxy_start(&link, &server, NULL);
-	must(open_timed(_i, &link, 300, &s, &err), &err);
+	must(open_timed(_i, &link, 2000, &s, &err), &err);
 	put_text(s, "a", "x");
 	linkproxy_tell(&link, "stall down 0");
 	ck_assert_int_eq(store_stat(s, "a", &st, &err), -ERR_UNREACHABLE);
