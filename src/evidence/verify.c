@@ -249,6 +249,16 @@ static void tell_notes(struct judge *j, uint64_t most)
 		        "the boot clock went back %llu times within one boot", (unsigned long long)c->boot_steps);
 }
 
+static json_t *witnesses_json(const struct copy *c)
+{
+	json_t *a = json_array();
+
+	for (size_t i = 0; i < c->n_witnesses; i++)
+		json_array_append_new(
+		        a, json_pack("{s:s, s:I}", "witness", c->witness[i].id, "size", (json_int_t)c->witness[i].size));
+	return a;
+}
+
 static json_t *copies_json(const struct vlog *log)
 {
 	json_t *a = json_array();
@@ -261,6 +271,8 @@ static json_t *copies_json(const struct vlog *log)
 		json_object_set_new(o, "state", json_string(c->state ? c->state : "absent"));
 		json_object_set_new(o, "records", json_integer((json_int_t)c->n));
 		json_object_set_new(o, "checkpoint", json_integer((json_int_t)c->newest));
+		if (c->n_witnesses)
+			json_object_set_new(o, "witnesses", witnesses_json(c));
 		json_array_append_new(a, o);
 	}
 	return a;

@@ -29,12 +29,20 @@ struct mark { /* a record that covers a slot */
 	uint64_t seq;
 };
 
+struct seen_witness { /* whose cosignatures verified at a place, and the largest size among them */
+	char id[EVIDENCE_ID_LEN + 1];
+	uint64_t size;
+};
+#define WITNESSES_MAX 16
+
 struct copy {
 	const char *place;
 	bool local, present, unreachable;
 	unsigned char (*leaf)[SHA256_LEN];
 	size_t n, cap;
 	uint64_t newest; /* size of its newest checkpoint */
+	struct seen_witness witness[WITNESSES_MAX];
+	size_t n_witnesses;
 	struct mark *marks;
 	size_t n_marks, cap_marks;
 	int64_t first_ns, last_ns, last_boot_us;
@@ -78,6 +86,8 @@ void finding(struct verify *v, enum finding_class class, const char *code, const
         uint64_t at, const char *fmt, ...) HF_PRINTF(7, 8);
 void verify_sort_slots(struct verify *v);
 void verify_load(struct verify *v, struct vlog *log);
+/* The cosignatures at a site whose checkpoints are loaded. */
+void verify_witnesses(struct verify *v, const struct vlog *log, struct copy *c, struct store *site);
 void verify_add_point(struct vlog *log, uint64_t size, const unsigned char root[SHA256_LEN], const char *from);
 void verify_add_claim(struct verify *v, const char *note, size_t n, const char *from);
 void verify_judge(struct verify *v, struct vlog *log);

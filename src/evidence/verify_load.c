@@ -227,6 +227,8 @@ static void load_copy(struct verify *v, struct vlog *log, struct copy *c, struct
 	if (rc || memcmp(other, log->pub, sizeof(other)) != 0)
 		finding(v, FINDING_DAMAGE, "key-damaged", log->id, c->place, 0, "%s",
 		        rc ? why.msg : "the key is not the log's");
+	if (site)
+		verify_witnesses(v, log, c, site);
 }
 
 void verify_load(struct verify *v, struct vlog *log)

@@ -56,10 +56,10 @@ static void have_done(struct wire *w)
 
 static void serve(struct wire *w, struct store *s)
 {
-	struct wire_access a = {.role = WIRE_ROLE_CONTROLLER};
+	static const struct wire_access a = {.role = WIRE_ROLE_CONTROLLER}; /* as long as the connection */
 	struct err err;
 
-	wire_serve_store(w, 0, &(struct wire_served){.store = s, .allow = wire_access_allow, .arg = &a});
+	wire_serve_store(w, 0, &(struct wire_served){.store = s, .allow = wire_access_allow, .arg = (void *)&a});
 	(void)!wire_run(w, &err);
 }
 

@@ -204,19 +204,55 @@ START_TEST(requests_that_are_none_are_refused)
 }
 END_TEST
 
-START_TEST(cosignatures_do_not_disturb_verification)
+/* The first cosignature at a site, damaged or moved to another checkpoint. */
+static void replace_cosig(struct store *s, const char *id, uint64_t from, uint64_t to, int flip)
+{
+	CLEAN(buf_release) struct buf b = BUF_INIT(WITNESS_ANSWER_MAX);
+	char name[160], other[160], wid[EVIDENCE_ID_LEN + 1];
+	CLEAN(store_keys_release) struct store_keys k = {0};
+
+	snprintf(name, sizeof name, "l/%s/checkpoint/%020llu.", id, (unsigned long long)from);
+	ok(store_list_all(s, name, &k, &err));
+	for (size_t i = 0; i < k.n; i++)
+		if (strstr(k.key[i], ".cosig"))
+			str_copy(name, sizeof name, k.key[i]);
+	ok(store_get(s, name, &b, &err));
+	snprintf(wid, sizeof wid, "%.16s", name + strlen(name) - 22);
+	snprintf(other, sizeof other, "l/%s/checkpoint/%020llu.%s.cosig", id, (unsigned long long)to, wid);
+	ok(store_remove(s, other, &err));
+	b.p[b.len - 20] ^= (unsigned char)flip;
+	ok(store_put_bytes(s, other, b.p, b.len, &err));
+}
+
+START_TEST(verification_tells_whose_cosignatures_are_good_and_finds_the_others)
 {
 	CLEAN(free_ptr) char *vkey = open_witness();
 	CLEAN(store_free_ptr) struct store *s = open_site("verified");
 	struct evidence_log *log = open_log();
+	CLEAN(free_ptr) char *id = xstrdup(evidence_log_id(log));
 	struct evidence_report report = {0};
 	struct store *sites[] = {s};
+	const struct evidence_verify v = {.dir = dir, .sites = sites, .n_sites = 1};
 
 	append(log, "backup", 1);
 	publish(log, s);
+	append(log, "backup", 2);
+	publish(log, s);
 	evidence_close(log);
-	ok(evidence_verify(&(struct evidence_verify){.dir = dir, .sites = sites, .n_sites = 1}, &report, &err));
+	ok(evidence_verify(&v, &report, &err));
 	ck_assert_uint_eq(report.damage + report.forks + report.behind + report.notes, 0);
+	json_t *logs = json_object_get(report.json, "logs"), *copies = json_object_get(json_array_get(logs, 0), "copies");
+	json_t *seen = json_array_get(json_object_get(json_array_get(copies, 1), "witnesses"), 0);
+
+	ck_assert_int_eq(json_integer_value(json_object_get(seen, "size")), 3);
+	evidence_report_release(&report);
+	replace_cosig(s, id, 2, 3, 0); /* of another checkpoint */
+	fails(ERR_CORRUPT, evidence_verify(&v, &report, &err));
+	ck_assert_uint_eq(report.damage, 1);
+	evidence_report_release(&report);
+	replace_cosig(s, id, 2, 2, 1); /* damaged */
+	fails(ERR_CORRUPT, evidence_verify(&v, &report, &err));
+	ck_assert_uint_eq(report.damage, 2);
 	evidence_report_release(&report);
 }
 END_TEST
@@ -252,7 +288,7 @@ int main(void)
 	const TTest *const tests[] = {each_published_checkpoint_is_cosigned_and_the_signature_verifies,
 	        a_witness_that_knows_another_size_gets_a_proof_from_there, a_hint_that_lies_is_no_fork,
 	        a_second_history_is_refused, requests_that_are_none_are_refused,
-	        cosignatures_do_not_disturb_verification, a_key_is_made_once};
+	        verification_tells_whose_cosignatures_are_good_and_finds_the_others, a_key_is_made_once};
 	Suite *s = suite_create("witness");
 	TCase *tc = tcase_create("witness");
 

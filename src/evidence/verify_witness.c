@@ -1,0 +1,106 @@
+/* Cosignatures: whether they are over the checkpoints beside which they lie. */
+#include <stdio.h>
+#include <string.h>
+#include "base/str.h"
+#include "evidence/verify_internal.h"
+#include "evidence/witness.h"
+
+#define SUFFIX ".cosig"
+#define NUMBER_LEN 20
+
+/* "l/<id>/checkpoint/<size>.<witness>.cosig" */
+static bool cosig_key(const char *key, const char *log_id, uint64_t *ret_size, char ret_id[EVIDENCE_ID_LEN + 1])
+{
+	const size_t head = strlen("l/") + EVIDENCE_ID_LEN + strlen("/checkpoint/") + NUMBER_LEN;
+	char note[128];
+
+	if (strlen(key) != head + 1 + EVIDENCE_ID_LEN + strlen(SUFFIX) || key[head] != '.' ||
+	        strcmp(key + head + 1 + EVIDENCE_ID_LEN, SUFFIX) != 0 || head >= sizeof note)
+		return false;
+	memcpy(note, key, head);
+	note[head] = '\0';
+	memcpy(ret_id, key + head + 1, EVIDENCE_ID_LEN);
+	ret_id[EVIDENCE_ID_LEN] = '\0';
+	return checkpoint_key_size(note, log_id, ret_size);
+}
+
+/* The signed text of the checkpoint that was read at this place. */
+static bool text_of(const struct vlog *log, const struct copy *c, uint64_t size, char out[256])
+{
+	char root[45];
+
+	for (size_t i = 0; i < log->n_points; i++) {
+		const struct point *p = &log->point[i];
+
+		if (p->size != size || p->from != c->place)
+			continue;
+		base64_encode(root, p->root, SHA256_LEN);
+		(void)snprintf(out, 256, "holdfast/%s\n%llu\n%s\n", log->id, (unsigned long long)size, root);
+		return true;
+	}
+	return false;
+}
+
+static int check(struct buf *b, const char *id, const char *text, struct err *err)
+{
+	const char *all = buf_str(b), *nl = strchr(all, '\n');
+	unsigned char pub[ED25519_PUB_LEN];
+	char own[EVIDENCE_ID_LEN + 1];
+	int64_t time_s;
+
+	if (!nl || !str_starts(all, "key ") || strlen(all) != b->len)
+		return err_set(err, ERR_FORMAT, "cosignature: malformed");
+	int rc = witness_vkey_parse(all + 4, (size_t)(nl - all) - 4, pub, err);
+
+	if (rc)
+		return rc;
+	witness_id(pub, own);
+	if (!str_eq(own, id))
+		return err_set(err, ERR_CORRUPT, "cosignature: its name tells another witness");
+	return witness_line_verify(nl + 1, strlen(nl + 1), pub, text, strlen(text), &time_s, err);
+}
+
+static void remember(struct copy *c, const char *id, uint64_t size)
+{
+	size_t i = 0;
+
+	while (i < c->n_witnesses && !str_eq(c->witness[i].id, id))
+		i++;
+	if (i == WITNESSES_MAX)
+		return;
+	if (i == c->n_witnesses)
+		str_copy(c->witness[c->n_witnesses++].id, sizeof c->witness[i].id, id);
+	c->witness[i].size = MAX(c->witness[i].size, size);
+}
+
+static void judge(struct verify *v, const struct vlog *log, struct copy *c, struct store *site, const char *key)
+{
+	CLEAN(buf_release) struct buf b = BUF_INIT(WITNESS_ANSWER_MAX);
+	struct err why = ERR_INIT;
+	char id[EVIDENCE_ID_LEN + 1], text[256];
+	uint64_t size;
+
+	if (!cosig_key(key, log->id, &size, id))
+		return;
+	int rc = text_of(log, c, size, text) ? store_get(site, key, &b, &why)
+	                                     : err_set(&why, ERR_MISSING, "its checkpoint is not here");
+
+	if (!rc)
+		rc = check(&b, id, text, &why);
+	if (!rc)
+		remember(c, id, size);
+	else if (rc != -ERR_UNREACHABLE)
+		finding(v, FINDING_DAMAGE, "cosignature-damaged", log->id, c->place, size, "%s", why.msg);
+}
+
+void verify_witnesses(struct verify *v, const struct vlog *log, struct copy *c, struct store *site)
+{
+	CLEAN(store_keys_release) struct store_keys keys = {0};
+	char prefix[64];
+
+	(void)snprintf(prefix, sizeof prefix, "l/%s/checkpoint/", log->id);
+	if (store_list_all(site, prefix, &keys, NULL))
+		return; /* that the place cannot be read was told */
+	for (size_t i = 0; i < keys.n; i++)
+		judge(v, log, c, site, keys.key[i]);
+}
