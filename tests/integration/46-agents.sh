@@ -121,6 +121,29 @@ for root in "$R" "$H"; do
 done
 if grep -rqaF "a secret that nobody may read" "$R" "$H" "$T/sites"; then fail "plaintext was found"; fi
 
+note "a dry run over there writes nothing anywhere"
+find "$T/sites" -type f | sort >"$T/before"
+assert_status 0 hf backup "$T/plan.yaml" --dry-run
+find "$T/sites" -type f | sort >"$T/after"
+cmp -s "$T/before" "$T/after" || fail "a dry run wrote to a site"
+
+note "a controller that is interrupted stops its agent; one that is killed leaves none behind"
+cp "$H/sources.d/docs.yaml" "$T/docs.yaml"
+sed -i "s#echo before >>$T/hooks#echo \\$\\$ >$T/hook.pid; exec sleep 1000#" "$H/sources.d/docs.yaml"
+for signal in TERM KILL; do
+	rm -f "$T/hook.pid"
+	start "$HOLDFAST" --root "$R" backup "$T/plan.yaml" --source docs >"$T/out" 2>"$T/err"
+	controller=$!
+	wait_for 20 test -s "$T/hook.pid"
+	kill -"$signal" "$controller"
+	got=0
+	wait "$controller" 2>/dev/null || got=$?
+	[ "$got" != 0 ] || fail "an interrupted run says that it is done"
+	wait_for 20 sh -c "! kill -0 $(cat "$T/hook.pid") 2>/dev/null"
+done
+cp "$T/docs.yaml" "$H/sources.d/docs.yaml"
+assert_status 0 hf backup "$T/plan.yaml"
+
 note "a drill over there, planted faults included"
 assert_status 0 hf drill "$T/plan.yaml"
 assert_eq "$(json 'd["outcome"]' "$latest")" "done" outcome

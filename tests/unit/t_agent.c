@@ -16,6 +16,7 @@
 #include "base/str.h"
 #include "crypto/crypto.h"
 #include "job/agent_doc.h"
+#include "job/remote_source.h"
 
 #define PROGRAM "holdfast-source"
 #define ATTEMPT "0123456789abcdef"
@@ -165,6 +166,34 @@ static int play(const char *part)
 		return play_old();
 	fprintf(stderr, "cannot read /etc/holdfast\n");
 	return 3;
+}
+
+/* Job "backup" of an agent that lies: it tells of a commit at its first site. The digest is that of no bytes. */
+static int lie(void *arg, struct wire_job *job, const char *kind, const json_t *doc, json_t **ret, struct err *e)
+{
+	struct source_run_result r = {.is_committed = true, .facts = {.files = 1}, .committed = {.seq = 1}};
+	struct session_site site = {.name = "north", .state = SITE_COMMITTED};
+	(void)arg;
+	(void)job;
+	(void)doc;
+	(void)e;
+	sha256_of(NULL, 0, r.committed.digest);
+	strcpy(r.committed.lineage, ATTEMPT);
+	if (str_eq(kind, "backup"))
+		*ret = agent_doc_of_run(&r, &site, 1);
+	return 0;
+}
+
+static int play_liar(void)
+{
+	struct wire *w;
+	crypto_init();
+	if (wire_new(0, 1, &(struct wire_opts){.name = "the controller", .role = PROGRAM}, &w, &err))
+		return 1;
+	wire_serve_job(w, lie, NULL);
+	int rc = wire_run(w, &err);
+	wire_free(w);
+	return rc ? 1 : 0;
 }
 
 /* --- starting --- */
@@ -451,8 +480,75 @@ START_TEST(a_run_that_claims_the_impossible_is_refused)
 }
 END_TEST
 
+/* --- a controller and an agent that lies --- */
+
+#define PLAN "plan: far\ntargets: {rto: 1h, rpo: 1h}\nsources: [{name: docs, paths: [/x]}]\nsites: [{name: north, url: \"file:///x\"}]\n"
+
+struct lied_to {
+	char dir[64], link[PATH_MAX + 32];
+	struct plan *plan;
+	struct job job;
+	struct cfg cfg;
+	struct session_site site;
+};
+
+/* Its program is this one, found beside this one under the agent's name. */
+static void lied_to_init(struct lied_to *l)
+{
+	struct plan_diags diags = PLAN_DIAGS_INIT;
+	char self[PATH_MAX] = "", path[128];
+	*l = (struct lied_to){.dir = "/tmp/holdfast-agent.XXXXXX", .site = {.name = "north"}};
+	ck_assert_ptr_nonnull(mkdtemp(l->dir));
+	snprintf(path, sizeof path, "%s/plan.yaml", l->dir);
+	ck_assert_int_eq(fs_create(path, PLAN, sizeof PLAN - 1, 0600, &err), 0);
+	ck_assert_msg(!plan_load_file(path, &l->plan, &diags, &err), "%s", err.msg);
+	plan_diags_release(&diags);
+	l->job = (struct job){.plan = l->plan};
+	ck_assert_int_eq(store_mem_open("lied-to", &l->site.store, &err), 0);
+	ck_assert_int_gt(readlink("/proc/self/exe", self, sizeof self - 1), 0);
+	snprintf(l->link, sizeof l->link, "%.*s/" PROGRAM, (int)(strrchr(self, '/') - self), self);
+	(void)unlink(l->link);
+	ck_assert_int_eq(symlink(self, l->link), 0);
+}
+
+static void lied_to_release(struct lied_to *l)
+{
+	(void)unlink(l->link);
+	store_free(l->site.store);
+	plan_free(l->plan);
+	ck_assert_int_eq(fs_remove_tree(l->dir, NULL), 0);
+}
+
+static int run_liar(struct lied_to *l, struct source_run_result *r)
+{
+	struct source_run_opts o = {.plan = "far", .plan_digest = l->plan->digest, .source = &l->plan->sources[0], .cfg = &l->cfg, .site = &l->site, .n_sites = 1, .run_id = H32};
+	err = (struct err)ERR_INIT;
+	return remote_source_run(&l->job, &o, r, &err);
+}
+
+START_TEST(a_commit_that_no_site_shows_is_not_believed)
+{
+	struct lied_to l;
+	struct source_run_result r;
+	log_set(LOG_ERROR, false);
+	lied_to_init(&l);
+	ck_assert_int_eq(run_liar(&l, &r), -ERR_FAILED);
+	ck_assert_msg(strstr(err.msg, "no site has"), "%s", err.msg);
+	ck_assert(!r.is_committed && r.committed.committed == 0);
+	ck_assert_int_eq(l.site.state, SITE_FAILED);
+	/* an object is there, with the digest that was told, but nobody who may has signed it */
+	ck_assert_int_eq(store_put_bytes(l.site.store, "s/docs/" ATTEMPT "/0000000001", NULL, 0, &err), 0);
+	ck_assert_int_eq(run_liar(&l, &r), -ERR_FAILED);
+	ck_assert(!r.is_committed);
+	lied_to_release(&l);
+}
+END_TEST
+
 int main(int argc, char **argv)
 {
+	const char *name = strrchr(argv[0], '/');
+	if (name && str_eq(name + 1, PROGRAM))
+		return play_liar();
 	if (argc == 3 && str_eq(argv[1], "--root"))
 		return play(argv[2]);
 	(void)signal(SIGPIPE, SIG_IGN);
@@ -471,6 +567,7 @@ int main(int argc, char **argv)
 	tcase_add_test(t, a_source_reaches_what_is_its_own_and_reads_no_pack);
 	tcase_add_test(t, a_recovery_reads_all_and_writes_nothing);
 	tcase_add_test(t, what_is_not_relayed_is_not_there);
+	tcase_add_test(t, a_commit_that_no_site_shows_is_not_believed);
 	tcase_add_test(t, a_run_survives_its_document);
 	tcase_add_test(t, a_run_that_claims_the_impossible_is_refused);
 	suite_add_tcase(s, t);
