@@ -7,7 +7,7 @@
 #include "base/queue.h"
 #include "repo/list.h"
 
-enum { BATCH_ITEMS = 128, BATCH_TEXT = 32 << 10, BATCHES = 4 };
+enum { BATCH_ITEMS = 512, BATCH_TEXT = 64 << 10, BATCHES = 3 };
 
 struct found {
 	bool is_note;
@@ -22,7 +22,7 @@ struct batch {
 };
 struct ahead {
 	const struct walk_opts *o;
-	struct queue full;
+	struct queue full, empty;
 	struct batch *batch; /* being filled */
 	atomic_bool stop;
 	int rc;
@@ -49,14 +49,14 @@ static void batch_free(struct batch *b)
 
 static void hand_over(struct ahead *a)
 {
-	if (!a->batch || !queue_push(&a->full, a->batch))
+	if (a->batch && !queue_push(&a->full, a->batch))
 		batch_free(a->batch);
 	a->batch = NULL;
 }
 
 static struct found *add(struct ahead *a, const char *path, size_t n_path)
 {
-	struct batch *b = a->batch ? a->batch : (a->batch = batch_new());
+	struct batch *b = a->batch ? a->batch : (a->batch = queue_pop(&a->empty));
 	struct found *f = &b->item[b->n++];
 	f->at = b->text.len;
 	f->n_path = n_path;
@@ -128,18 +128,26 @@ int walk_ahead(const struct walk_opts *o, struct err *err)
 	struct batch *b;
 	int rc = 0;
 	queue_init(&a.full, BATCHES);
+	queue_init(&a.empty, BATCHES);
+	for (int i = 0; i < BATCHES; i++)
+		queue_push(&a.empty, batch_new());
 	int e = pthread_create(&thread, NULL, walker, &a);
-	if (e) {
-		queue_release(&a.full);
-		return err_set(err, ERR_IO, "cannot start a thread to walk: %s", strerror(e));
-	}
-	while ((b = queue_pop(&a.full))) {
+	if (e)
+		rc = err_set(err, ERR_IO, "cannot start a thread to walk: %s", strerror(e));
+	while (!e && (b = queue_pop(&a.full))) {
 		if (!rc && (rc = deliver(o, b, err)))
 			atomic_store(&a.stop, true);
-		batch_free(b);
+		b->n = 0;
+		buf_clear(&b->text);
+		queue_push(&a.empty, b);
 	}
-	pthread_join(thread, NULL);
+	if (!e)
+		pthread_join(thread, NULL);
+	queue_close(&a.empty);
+	while ((b = queue_pop(&a.empty)))
+		batch_free(b);
 	queue_release(&a.full);
+	queue_release(&a.empty);
 	if (!rc && a.rc) {
 		*err = a.err;
 		rc = a.rc;
