@@ -10,10 +10,11 @@
 #include "base/str.h"
 
 #define DIRS_AT_ONCE 16u
-#define READS_AHEAD 4u                  /* of one directory */
-#define NAMES_MAX ((uint64_t)16 << 20)  /* that one listing looks at, ours or not */
-#define REPLIES_MAX ((uint64_t)4 << 20) /* that bring them */
-#define HELD_MAX ((uint64_t)1 << 30)    /* bytes of entries held at a time */
+#define READS_AHEAD 4u                          /* of one directory */
+#define NAMES_MAX ((uint64_t)64 << 20)          /* that one listing looks at, ours or not */
+#define REPLIES_MAX ((uint64_t)4 << 20)         /* that bring them */
+#define HELD_MAX ((uint64_t)256 << 20)          /* bytes of entries held at a time */
+#define ENTRY_BYTES (sizeof(struct entry) + 24) /* with what the allocator adds to a name */
 #define NAME_MAX_BYTES 255u
 
 struct entry {
@@ -44,7 +45,7 @@ struct listing {
 static void dir_clear(struct listing *l, struct dir *d)
 {
 	for (size_t i = 0; i < d->n; i++) {
-		l->held -= strlen(d->entry[i].name) + sizeof *d->entry;
+		l->held -= strlen(d->entry[i].name) + ENTRY_BYTES;
 		free(d->entry[i].name);
 	}
 	free(d->entry);
@@ -94,7 +95,7 @@ static void add_entry(struct listing *l, struct dir *d, const char *name, enum k
 	d->entry = xgrow(d->entry, d->n, &d->cap, sizeof *d->entry);
 	d->entry[d->n].name = xstrdup(full + strlen(d->path));
 	d->entry[d->n].st = (struct store_stat){a->size, a->has_mtime ? (int64_t)a->mtime * 1000000000 : 0};
-	l->held += strlen(d->entry[d->n++].name) + sizeof *d->entry;
+	l->held += strlen(d->entry[d->n++].name) + ENTRY_BYTES;
 }
 
 /* Names that a server gave without saying what they are. */
