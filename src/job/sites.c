@@ -13,6 +13,7 @@
 #define NS_PER_MS 1000000
 #define TELL_EVERY_MS 60000
 #define CONTACT_TRIES 3
+#define CONTACT_MS 15000 /* not tried again when a try took so long */
 
 /* --- credentials and promises --- */
 
@@ -119,19 +120,33 @@ static int open_place(const struct site_way *w, const struct store_config *c, st
 	return rc ? err_wrap(err, "site %s", c->name) : 0;
 }
 
+/* One try: opened, and asked one thing when it is far away. */
+static int try_contact(const struct site_way *w, const struct store_config *c, struct store **ret, struct err *err)
+{
+	CLEAN(store_free_ptr) struct store *s = NULL;
+	struct store_stat st;
+	int rc = open_place(w, c, &s, err);
+	if (rc)
+		return rc;
+	if (s->caps & STORE_REMOTE && (rc = store_stat(s, "cfg/0", &st, err)) && rc != -ERR_MISSING)
+		return rc;
+	*ret = TAKE(s);
+	return 0;
+}
+
 /*
  * Whether it answers at all, before the patience of the retry filter stands behind every request: a site that is down must not
  * hold up the others for a quarter of an hour.
  */
-static int contact(const struct site_way *w, struct store *s, struct err *err)
+static int contact(const struct site_way *w, const struct store_config *c, struct store **ret, struct err *err)
 {
-	struct store_stat st;
+	int64_t began = clock_boot_ns() / NS_PER_MS;
 	for (int tries = 1;; tries++) {
 		struct err why = ERR_INIT;
-		int rc = store_stat(s, "cfg/0", &st, &why);
-		if (!rc || rc == -ERR_MISSING)
+		int rc = try_contact(w, c, ret, &why);
+		if (!rc)
 			return 0;
-		if (!why.retryable || tries == CONTACT_TRIES || job_cancelled(w->j)) {
+		if (!why.retryable || tries == CONTACT_TRIES || job_cancelled(w->j) || clock_boot_ns() / NS_PER_MS - began > CONTACT_MS) {
 			*err = why;
 			return rc;
 		}
@@ -164,7 +179,7 @@ int site_open(struct site_way *w, bool create, struct store **ret, struct err *e
 		.cancel = w->j->cancel,
 	};
 	CLEAN(store_free_ptr) struct store *s = NULL;
-	if ((rc = open_place(w, &c, &s, err)) || (s->caps & STORE_REMOTE && (rc = contact(w, s, err))))
+	if ((rc = contact(w, &c, &s, err)))
 		return rc;
 	*ret = with_filters(w, TAKE(s));
 	return 0;

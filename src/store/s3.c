@@ -360,7 +360,7 @@ int s3_open(
 	s->multipart_from = multipart_from ? multipart_from : h.place.aws ? S3_MULTIPART_FROM : 0;
 	h.paced = &s->base;
 	s->http = s3_http_new(&h);
-	rc = s3_look(s, c->create, h.region, err);
+	rc = s3_look(s, c->create, h.region, c->cancel, err);
 	if (rc) {
 		s3_free(&s->base);
 		return rc;

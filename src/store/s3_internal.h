@@ -73,6 +73,6 @@ int s3_attack(struct store *s, enum store_attack what, const char *key, struct e
 /* Lock a version ("": the newest) of a new object as the policy has it, where its upload did not. */
 int s3_lock_now(struct s3 *s, const char *key, const char *full, const char *version, struct err *err) HF_NODISCARD;
 /* s3_open.c: what the bucket is, made when create says so. */
-int s3_look(struct s3 *s, bool create, const char *region, struct err *err) HF_NODISCARD;
+int s3_look(struct s3 *s, bool create, const char *region, const atomic_bool *cancel, struct err *err) HF_NODISCARD;
 
 #endif

@@ -19,8 +19,6 @@ it passes over its first "after" matches and acts on the next "times" (default: 
 Signing anew needs HOLDFAST_S3_KEY and HOLDFAST_S3_SECRET.
 """
 import datetime
-import hashlib
-import hmac
 import json
 import os
 import re
@@ -29,6 +27,9 @@ import struct
 import sys
 import threading
 import urllib.parse
+
+sys.dont_write_bytecode = True
+from sigv4 import authorization  # noqa: E402
 
 HEAD_MAX = 65536
 BLOCK = 65536
@@ -128,19 +129,9 @@ class Request(Message):
     def sign(self):
         """AWS Signature Version 4 over what is left, in the scope that the client used."""
         scope = re.search(r"Credential=[^/]+/([^,]+),", self.get("authorization")).group(1)
-        stamp = datetime.datetime.now(datetime.timezone.utc).strftime("%Y%m%dT%H%M%SZ")
-        self.headers = [(k, v) for k, v in self.headers if k.lower() not in ("authorization", "x-amz-date")] + [("x-amz-date", stamp)]
-        signed = sorted((k.lower(), v) for k, v in self.headers if k.lower() in ("host", "range", "if-none-match") or k.lower().startswith("x-amz-"))
-        names = ";".join(k for k, _ in signed)
-        query = "&".join(sorted(p if "=" in p else p + "=" for p in self.query.split("&") if p))
-        canonical = "\n".join([self.method, self.path, query, "".join(f"{k}:{v}\n" for k, v in signed), names, self.get("x-amz-content-sha256")])
-        key = ("AWS4" + os.environ["HOLDFAST_S3_SECRET"]).encode()
-        for part in scope.split("/"):
-            key = hmac.new(key, part.encode(), hashlib.sha256).digest()
-        text = "\n".join(["AWS4-HMAC-SHA256", stamp, scope, hashlib.sha256(canonical.encode()).hexdigest()])
-        signature = hmac.new(key, text.encode(), hashlib.sha256).hexdigest()
-        access = os.environ["HOLDFAST_S3_KEY"]
-        self.headers.append(("authorization", f"AWS4-HMAC-SHA256 Credential={access}/{scope}, SignedHeaders={names}, Signature={signature}"))
+        signed = [(k, v) for k, v in self.headers if k.lower() in ("host", "range", "if-none-match") or k.lower().startswith("x-amz-")]
+        value = authorization(self.method, self.path, self.query, signed, os.environ["HOLDFAST_S3_KEY"], os.environ["HOLDFAST_S3_SECRET"], scope)
+        self.headers = [(k, v) for k, v in self.headers if k.lower() != "authorization"] + [("authorization", value)]
 
 
 def hang_up(sock, reset):

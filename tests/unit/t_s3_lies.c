@@ -177,21 +177,6 @@ static int do_extend(struct store *s, struct err *err)
 	return store_extend(s, "old/one", clock_wall_ns() + 3 * HOUR_NS, err);
 }
 
-static int do_open(struct store *s, struct err *err)
-{
-	struct store_config c = s3_config();
-	struct store *again;
-	char url[64];
-
-	(void)s;
-	c.endpoint = liar.url;
-	(void)snprintf(url, sizeof url, "s3://%s", s3_bucket());
-	int rc = store_open(url, &c, &again, err);
-
-	store_free(again);
-	return rc;
-}
-
 /* The n-th request of an operation gets each code: the error has the code's class, and nothing has changed. */
 static void each_code(int (*op)(struct store *s, struct err *err), int n, bool head)
 {
@@ -224,7 +209,7 @@ static void each_code(int (*op)(struct store *s, struct err *err), int n, bool h
 START_TEST(every_code_of_every_operation_without_versions)
 {
 	static int (*const ops[])(struct store * s, struct err * err) = {
-	        do_put, do_get, do_get_range, do_stat, do_list, do_remove, do_open};
+	        do_put, do_get, do_get_range, do_stat, do_list, do_remove};
 
 	plain();
 	put_text(truth, "old/one", "older");
@@ -244,6 +229,88 @@ START_TEST(every_code_of_every_operation_with_versions_and_locks)
 	locked();
 	put_text(truth, "old/one", "older");
 	each_code(ops[_i].op, ops[_i].n, false);
+	done();
+}
+END_TEST
+
+/* --- opening --- */
+
+static int open_lied(struct store **ret, struct err *err)
+{
+	struct store_config c = s3_config();
+	char url[64];
+
+	c.endpoint = liar.url;
+	c.lock.ms = HOUR_MS;
+	(void)snprintf(url, sizeof url, "s3://%s", s3_bucket());
+	return store_open(url, &c, ret, err);
+}
+
+START_TEST(a_busy_site_is_asked_again_while_it_is_opened)
+{
+	struct err err = ERR_INIT;
+
+	locked();
+	for (int n = 0; n < 3; n++) {
+		CLEAN(store_free_ptr) struct store *s = NULL;
+
+		rule("{'status': 503, 'after': %d, 'times': 3}", n);
+		must(open_lied(&s, &err), &err);
+		ck_assert_uint_eq(s->caps | STORE_REMOVE, lied->caps);
+		ck_assert_int_eq(s3_liar_count(&liar, ""), 6);
+	}
+	done();
+}
+END_TEST
+
+START_TEST(what_a_refusal_says_while_a_site_is_opened_is_no_capability)
+{
+	locked();
+	for (int n = 0; n < 3; n++)
+		for (size_t i = 0; i < ARRAY_LEN(codes); i++) {
+			CLEAN(store_free_ptr) struct store *s = NULL;
+			struct err err = ERR_INIT;
+			bool opens = n && (!strcmp(codes[i].code, "AccessDenied") || codes[i].class == ERR_UNSUPPORTED);
+
+			if (codes[i].retryable)
+				continue;
+			rule("{'status': %d, 'body': '<Error><Code>%s</Code></Error>', 'after': %d, 'times': 1}",
+			        codes[i].status, codes[i].code, n);
+			int rc = open_lied(&s, &err);
+
+			ck_assert_msg(rc == (opens ? 0 : -(int)codes[i].class), "%d %s: %s", n, codes[i].code, err.msg);
+		}
+	done();
+}
+END_TEST
+
+START_TEST(a_site_that_stays_busy_is_told_so)
+{
+	struct store *s;
+	struct err err = ERR_INIT;
+
+	versioned();
+	rule("{'status': 503, 'body': '<Error><Code>SlowDown</Code></Error>'}");
+	ck_assert_int_eq(open_lied(&s, &err), -ERR_UNREACHABLE);
+	ck_assert(err.retryable);
+	ck_assert_int_eq(s3_liar_count(&liar, ""), 5);
+	done();
+}
+END_TEST
+
+START_TEST(locks_are_asked_for_where_it_may_not_be_asked_whether_there_are_any)
+{
+	CLEAN(store_free_ptr) struct store *s = NULL;
+	struct store_lock lock;
+	struct err err = ERR_INIT;
+
+	locked();
+	rule("{'query': 'object-lock', 'status': 403, 'body': '<Error><Code>AccessDenied</Code></Error>'}");
+	must(open_lied(&s, &err), &err);
+	ck_assert(!(s->caps & STORE_OBJECT_LOCK));
+	put_text(s, "p/one", "locked all the same");
+	must(store_lock(truth, "p/one", &lock, &err), &err);
+	ck_assert_int_eq(lock.mode, STORE_LOCK_COMPLIANCE);
 	done();
 }
 END_TEST
@@ -610,10 +677,12 @@ static Suite *suite(void)
 {
 	Suite *s = suite_create("s3_lies");
 	TCase *tc = tcase_create("s3_lies");
-	const TTest *const tests[] = {what_may_pass_is_tried_again_and_done_once,
-	        an_answer_that_is_lost_does_not_make_a_put_fail, a_storm_is_weathered_with_few_requests,
-	        a_broken_answer_without_a_retry_is_told_and_not_taken_for_whole, a_site_that_never_answers_is_given_up,
-	        a_put_without_its_condition_does_not_win_where_versions_are_kept,
+	const TTest *const tests[] = {a_busy_site_is_asked_again_while_it_is_opened,
+	        what_a_refusal_says_while_a_site_is_opened_is_no_capability, a_site_that_stays_busy_is_told_so,
+	        locks_are_asked_for_where_it_may_not_be_asked_whether_there_are_any,
+	        what_may_pass_is_tried_again_and_done_once, an_answer_that_is_lost_does_not_make_a_put_fail,
+	        a_storm_is_weathered_with_few_requests, a_broken_answer_without_a_retry_is_told_and_not_taken_for_whole,
+	        a_site_that_never_answers_is_given_up, a_put_without_its_condition_does_not_win_where_versions_are_kept,
 	        the_probe_sees_through_a_gateway_that_drops_locks,
 	        the_probe_sees_through_a_gateway_that_drops_conditions,
 	        a_gateway_that_has_no_conditional_put_stores_nothing, a_range_that_is_ignored_reaches_no_sink,
@@ -621,7 +690,7 @@ static Suite *suite(void)
 
 	suite_add_tcase(s, tc);
 	tcase_set_timeout(tc, 120);
-	tcase_add_loop_test(tc, every_code_of_every_operation_without_versions, 0, 7);
+	tcase_add_loop_test(tc, every_code_of_every_operation_without_versions, 0, 6);
 	tcase_add_loop_test(tc, every_code_of_every_operation_with_versions_and_locks, 0, 9);
 	tcase_add_loop_test(tc, a_connection_cut_at_any_byte_loses_and_doubles_nothing, 0, 2);
 	tcase_add_loop_test(tc, a_list_that_lies_or_does_not_end_is_refused, 0, (int)ARRAY_LEN(lists));
