@@ -15,7 +15,7 @@ struct watched {
 	pthread_mutex_t mutex;
 	pthread_cond_t more;
 	unsigned packs, bytes_got;
-	unsigned now, most, company; /* pack gets under way; the first ones wait until so many are */
+	unsigned now, most, company; /* pack gets under way; they wait until so many have been */
 	unsigned depth;              /* older version that is what was put; 0: none */
 	enum err_code refuse;        /* gets of packs fail so; 0: they do not */
 	bool hidden;                 /* packs are neither listed nor got */
@@ -44,7 +44,8 @@ static void enter(struct watched *w)
 	w->now++;
 	w->most = w->now > w->most ? w->now : w->most;
 	pthread_cond_broadcast(&w->more);
-	while (w->most < w->company && !pthread_cond_timedwait(&w->more, &w->mutex, &limit))
+	/* the first holds the newest names and lists: until it is there nobody knows of others */
+	while (w->packs > 1 && w->most < w->company && !pthread_cond_timedwait(&w->more, &w->mutex, &limit))
 		continue;
 	pthread_mutex_unlock(&w->mutex);
 }
