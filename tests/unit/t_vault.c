@@ -409,6 +409,30 @@ START_TEST(each_role_may_do_what_its_row_says_and_nothing_else)
 }
 END_TEST
 
+/* The same without a connection, for the operations that a memory store does not have. */
+START_TEST(every_operation_asks_for_the_right_that_it_needs)
+{
+	struct wire_access a = {.role = table[_i].role};
+	bool writes_log = a.role == WIRE_ROLE_PUT || a.role == WIRE_ROLE_CONTROLLER;
+
+	for (size_t i = 0; i < ARRAY_LEN(objects); i++) {
+		for (enum wire_op op = WIRE_OPEN; op <= WIRE_OP_END; op++) {
+			bool get = table[_i].get[i] == 'g', put = table[_i].put[i] == 'p';
+			bool may = op == WIRE_PUT                          ? put
+			           : op == WIRE_GET || op == WIRE_OLDER    ? get
+			           : op == WIRE_EXTEND                     ? a.role == WIRE_ROLE_CONTROLLER
+			           : op == WIRE_COSIGN                     ? writes_log
+			           : op == WIRE_ATTACK || op == WIRE_OP_END ? false
+			                                                   : true;
+			int rc = wire_access_allow(&a, op, objects[i], NULL);
+
+			ck_assert_msg(rc == (may ? 0 : -ERR_DENIED), "%s, operation %d on %s: %d", wire_role_name(a.role),
+			        (int)op, objects[i], rc);
+		}
+	}
+}
+END_TEST
+
 START_TEST(names_that_the_format_does_not_have_are_put_by_nobody)
 {
 	static const char *const bad[] = {"p", "p/docs", "p/docs/" HEX16, "p/docs/" HEX16 "/" HEX32,
@@ -485,6 +509,7 @@ static Suite *vault_suite(void)
 	tcase_set_timeout(tc, 120);
 	for (size_t i = 0; i < ARRAY_LEN(tests); i++)
 		tcase_add_test(tc, tests[i]);
+	tcase_add_loop_test(tc, every_operation_asks_for_the_right_that_it_needs, 0, WIRE_ROLES);
 	tcase_add_loop_test(tc, each_role_may_do_what_its_row_says_and_nothing_else, 0, WIRE_ROLES);
 	suite_add_tcase(s, tc);
 	suite_add_tcase(s, store_conformance(drivers, ARRAY_LEN(drivers)));

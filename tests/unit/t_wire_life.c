@@ -281,6 +281,30 @@ START_TEST(a_connection_that_is_cut_anywhere_loses_nothing_and_claims_nothing)
 }
 END_TEST
 
+START_TEST(who_leaves_between_requests_leaves_well_and_in_the_middle_does_not)
+{
+	CLEAN(store_free_ptr) struct store *s = new_mem("leaving");
+	struct err err = ERR_INIT;
+
+	for (int in_the_middle = 0; in_the_middle < 2; in_the_middle++) {
+		CLEAN(raw_release) struct raw r;
+		static struct raw_frame f;
+
+		raw_init_client(&r);
+		wire_serve_store(r.p.there, 0, &(struct wire_served){.store = s});
+		wire_start(r.p.there);
+		raw_ask(&r, 1, WIRE_SYNC, NULL, 0, NULL, 0);
+		ck_assert(raw_next(&r, &f));
+		if (in_the_middle)
+			raw_ask(&r, 2, WIRE_PUT, "a/b", 100, NULL, 0);
+		close_fd(&r.p.here_out);
+		r.p.here_out = -1;
+		ck_assert_int_eq(wire_run(r.p.there, &err), in_the_middle ? -ERR_UNREACHABLE : 0);
+	}
+	expect_list(s, "", NULL, "");
+}
+END_TEST
+
 /* --- jobs --- */
 
 struct seen {
@@ -451,7 +475,8 @@ static Suite *life_suite(void)
 	Suite *s = suite_create("wire life");
 	TCase *tc = tcase_create("wire life");
 	const TTest *const tests[] = {a_silent_end_is_pinged_and_kept_while_it_answers,
-	        an_end_that_talks_but_never_reads_is_given_up, a_flag_ends_what_waits,
+	        an_end_that_talks_but_never_reads_is_given_up,
+	        who_leaves_between_requests_leaves_well_and_in_the_middle_does_not, a_flag_ends_what_waits,
 	        a_job_tells_its_progress_and_its_result_beside_an_error, a_job_is_cancelled,
 	        one_job_at_a_time_and_none_outlives_its_connection, a_job_uses_stores_of_who_asked};
 
