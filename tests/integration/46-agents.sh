@@ -228,4 +228,12 @@ note "all of it is in the evidence"
 assert_status 0 hf backup "$T/plan.yaml"
 assert_status 0 hf evidence verify "$T/plan.yaml"
 assert_status 0 hf verify "$T/plan.yaml"
+if $PYTHON -c 'import jsonschema' 2>/dev/null; then
+	$PYTHON - "$REPO/docs/format/result.schema.json" "$R"/results/far/*.json <<'PY' || fail "a result does not fit the schema"
+import json, sys, jsonschema
+schema = json.load(open(sys.argv[1]))
+for path in sys.argv[2:]:
+    jsonschema.validate(json.load(open(path)), schema)
+PY
+fi
 echo "each holds what it must, and no more"
