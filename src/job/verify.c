@@ -96,6 +96,34 @@ static json_t *repair(struct verify *v, size_t number, const struct session_site
 	return told;
 }
 
+/* What a second round brought is added to the first. */
+static void add_repaired(json_t **all, json_t *round)
+{
+	static const char *const brought[] = {"snapshots", "packs", "bytes", "index_objects"};
+	if (!*all || !round) {
+		*all = *all ? *all : round;
+		return;
+	}
+	for (size_t i = 0; i < ARRAY_LEN(brought); i++)
+		json_object_set_new(*all, brought[i], json_integer(json_integer_value(json_object_get(*all, brought[i])) + json_integer_value(json_object_get(round, brought[i]))));
+	json_decref(round);
+}
+
+/* Once more where snapshots came back: only now it is known which packs they need. */
+static int check_or_repair(struct verify *v, size_t number, const struct session_site *site, const struct cfg *cfg, const char *source, struct check_result *c, json_t **repaired, struct err *err)
+{
+	for (int round = 1;; round++) {
+		json_t *told = v->repair ? repair(v, number, site, cfg, source) : NULL;
+		bool more = round == 1 && json_integer_value(json_object_get(told, "snapshots")) > 0;
+		add_repaired(repaired, told);
+		int rc = check_one(v, site, cfg, source, c, err);
+		if (rc || !more || !damaged(c))
+			return rc;
+		check_result_release(c);
+		*c = (struct check_result){0};
+	}
+}
+
 static void verify_site(struct verify *v, size_t number, const struct session_site *site, const struct cfg *cfg)
 {
 	uint64_t damage = 0;
@@ -105,9 +133,7 @@ static void verify_site(struct verify *v, size_t number, const struct session_si
 		struct err why = ERR_INIT;
 		json_t *repaired = NULL;
 		int64_t boot = clock_boot_ns();
-		if (v->repair)
-			repaired = repair(v, number, site, cfg, v->j->plan->sources[i].name);
-		int rc = check_one(v, site, cfg, v->j->plan->sources[i].name, &c, &why);
+		int rc = check_or_repair(v, number, site, cfg, v->j->plan->sources[i].name, &c, &repaired, &why);
 		take(v, site->name, v->j->plan->sources[i].name, &c, repaired, rc, &why, (clock_boot_ns() - boot) / 1000000);
 		damage += c.missing + c.corrupt;
 		failed |= rc != 0;

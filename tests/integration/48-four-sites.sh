@@ -100,6 +100,22 @@ version=$(grep -o '<VersionId>[^<]*' "$T/s3.out" | head -n 1 | cut -c12-)
 case $key in ca/p/*) ;; *) fail "no pack in the list of versions: $(head -c 500 "$T/s3.out")" ;; esac
 assert_eq "$(signed -X DELETE "$HOLDFAST_S3_TLS_ENDPOINT/$bucket/$key?versionId=$version")" 403 "deleting a locked version"
 
+note "damage at the vault is repaired from the others, by what its key may put"
+damaged() {
+	find "$T/sites/vault" "$@" -type f | while read -r file; do
+		chmod u+w "$file"
+		corrupt_byte "$file" $(($(size_of "$file") / 2))
+	done
+}
+damaged -path "*/w/*" -name fate
+damaged -path "*/$(basename "$victim")"
+damaged -path "*/cfg/*"
+assert_status 6 hf verify "$T/plan.yaml" --site vault
+assert_status 0 hf verify "$T/plan.yaml" --repair --site vault
+assert_status 0 hf verify "$T/plan.yaml"
+assert_status 6 "$PROGRAMS/holdfast-vault" --verify "$T/sites/vault" # the damaged pack stays where it is
+assert_eq "$(json 'len(d["damaged"])' "$T/out")" 1 "objects that the vault finds damaged"
+
 note "each alone, with all others gone, gives everything back to a machine that knows nothing"
 cp "$R/keys/recovery/four.key" "$T/opening.key"
 for name in vault sftp cloud disk; do
