@@ -169,6 +169,7 @@ static void man_environment(FILE *out)
 	static const struct {
 		const char *name, *text;
 	} row[] = {
+	        {"CREDENTIALS_DIRECTORY", "Where a plan's secrets named systemd-credential:NAME are; others are named file:/path or env:NAME."},
 	        {"HOLDFAST_ROOT", "The root directory, where --root does not name one."},
 	        {"HOME", "Where the XDG directories are when they are not set."},
 	        {"LC_ALL , LC_CTYPE , LANG", "Whether the terminal takes UTF-8."},
@@ -228,7 +229,7 @@ static void man_overall(FILE *out)
 		fprintf(out, ".It Xr %s 1\n", name);
 		roff_text(out, cmd_table[i].brief);
 	}
-	fputs(".El\n.Pp\n", out);
+	fputs(".El\n.Pp\nOn other machines run\n.Xr holdfast-source 1 ,\n.Xr holdfast-recovery 1\nand\n.Xr holdfast-vault 1 .\n.Pp\n", out);
 	roff_text(out,
 	        "PLAN is a path to a plan file, or the name of a plan in the root. Options may stand before and behind "
 	        "the command and its operands, as --name value or --name=value, and end at --.");

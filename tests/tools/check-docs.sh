@@ -1,8 +1,10 @@
 #!/bin/sh
-# Judge generated documents: check-docs.sh MAN-DIR COMPLETION-DIR
-# Every page must pass mandoc's lint; a reference to a page that is not installed yet is fine when that page is in MAN-DIR.
+# Judge documents: check-docs.sh MAN-DIR COMPLETION-DIR AGENT...
+# Every page must pass mandoc's lint; a reference to a page that is not installed yet is fine when that page is in MAN-DIR. Every agent has a
+# page, and that has each option of its usage text.
 set -eu
 man=$1 completion=$2 bad=0 pages=0
+shift 2
 
 for page in "$man"/*.1; do
 	pages=$((pages + 1))
@@ -23,6 +25,15 @@ if [ "$pages" -lt 2 ]; then
 	echo "check-docs: no manual pages in $man" >&2
 	bad=1
 fi
+for agent in "$@"; do
+	page=$man/${agent##*/}.1
+	for option in $("$agent" --help 2>&1 </dev/null | grep -o -- '--[a-z-]*' | sort -u); do
+		if ! grep -qs -- "Fl .${option#-}" "$page"; then
+			echo "check-docs: $page lacks $option" >&2
+			bad=1
+		fi
+	done
+done
 bash -n "$completion/holdfast.bash" || bad=1
 [ -s "$completion/holdfast.fish" ] || bad=1
 if command -v fish >/dev/null; then
