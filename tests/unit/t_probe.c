@@ -263,6 +263,7 @@ START_TEST(a_place_where_every_writer_wins_is_timed)
 
 	answers(&r, PROBE_CREATE_ONLY, PROBE_YES);
 	answers(&r, PROBE_ONE_WINNER, PROBE_NO);
+	ck_assert_ptr_nonnull(strstr(r.point[PROBE_ONE_WINNER].detail, "16 of 16 writers"));
 	ck_assert_int_eq(r.class_, PROBE_TIMED);
 	r = probe_lie(LIE_ALL_WIN);
 	answers(&r, PROBE_CREATE_ONLY, PROBE_NO);
