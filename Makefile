@@ -122,9 +122,10 @@ unit: $(UNIT:%=$(B)/tests/%) ## unit tests of this variant
 integration: all $(B)/linkproxy ## integration tests: real programs, real files
 	$(Q)tests/run $(foreach i,$(INTEGRATION),$(basename $(notdir $(i)))='HOLDFAST=$(CURDIR)/$(B)/holdfast $(i)')
 
-lint: ## include layers, sizes, shell scripts
+lint: ## include layers, sizes, links of the documents, shell scripts
 	$(Q)tests/tools/check-layers.py
 	$(Q)tests/tools/check-size.py
+	$(Q)tests/tools/check-links.py
 	$(Q)shellcheck -S warning tests/run tests/with-servers $(wildcard tests/tools/*.sh tests/integration/*.sh tests/fleet/*.sh tests/lib/*.sh tests/bench/*.sh examples/*.sh)
 
 FUZZ_SECONDS ?= 600
