@@ -8,6 +8,7 @@
 #include "repo/pack_lists.h"
 
 #define WORKERS_MAX 64
+#define DISTANT_WORKERS 4
 
 static int pack_cmp(const void *pa, const void *pb)
 {
@@ -100,6 +101,8 @@ static size_t worker_count(const struct check *c)
 
 	if (!(c->st->caps & STORE_THREADSAFE))
 		return 1;
+	if (c->st->caps & STORE_REMOTE) /* while some wait for the network, others compute */
+		n = MAX(n, (size_t)DISTANT_WORKERS);
 	return MAX(MIN(MIN(n, c->n_packs), (size_t)WORKERS_MAX), (size_t)1);
 }
 

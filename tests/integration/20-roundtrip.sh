@@ -3,7 +3,7 @@
 # FILES=100000 makes the tree larger.
 . "$(dirname "$0")/../lib/lib.sh"
 needs_root
-needs rsync setfacl getfacl tar
+needs rsync setfacl getfacl tar strace
 FILES=${FILES:-2000}
 
 tree=$T/src/tree
@@ -32,6 +32,15 @@ for name in sparse hole hole-ends sparse-many; do
 done
 assert_eq "$(stat -c '%i' "$T/restored/tree/links/first")" "$(stat -c '%i' "$T/restored/tree/links/again-4")" "inode of a hard link"
 assert_eq "$(stat -c '%h' "$T/restored/tree/links/first")" 6 "links of a group"
+
+note "what was restored is synced once, not file by file"
+synced() { # NAME...: calls of a restore
+	strace -f --seccomp-bpf -qq -e trace="$1" -o "$T/trace" "$HOLDFAST" --root "$R" restore "$T/plan.yaml" --metadata full --strip "$strip" --no-verify --to "$T/synced" >/dev/null
+	rm -rf "$T/synced"
+	grep -c "$2" "$T/trace" || :
+}
+assert_eq "$(synced syncfs '= 0$')" 1 "calls of syncfs"
+assert_less "$(synced fsync,fdatasync,sync_file_range '= 0$')" 100 "files synced by themselves: records of the restore, not what it makes"
 
 note "the exported archive, extracted by GNU tar"
 assert_status 0 hf export "$T/plan.yaml" --output "$T/all.tar"

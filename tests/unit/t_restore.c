@@ -637,6 +637,18 @@ START_TEST(an_archive_of_some_paths_holds_what_their_hard_links_lead_to)
 }
 END_TEST
 
+START_TEST(a_restore_cancelled_while_its_last_files_are_written_is_cancelled)
+{
+	uint64_t seen = 0;
+
+	opts.cancel = &stop;
+	opts.progress = stop_at_two;
+	opts.arg = &seen;
+	back_up(tree, TREE_N); /* all content is in one chunk */
+	ck_fails(restore_tree(reader, snap, &opts, &stats, &err), ERR_CANCELLED);
+}
+END_TEST
+
 static Suite *restore_suite(void)
 {
 	Suite *s = suite_create("restore");
@@ -660,6 +672,7 @@ static Suite *restore_suite(void)
 	tcase_add_test(t, a_directory_in_the_way_is_told_and_stays);
 	tcase_add_test(t, digests_are_what_sha256sum_checks);
 	tcase_add_test(t, a_restore_can_be_cancelled_and_tells_its_progress);
+	tcase_add_test(t, a_restore_cancelled_while_its_last_files_are_written_is_cancelled);
 	t = group(s, "streams", setup);
 	tcase_add_test(t, a_command_output_comes_back_as_a_stream);
 	tcase_add_test(t, gnu_tar_extracts_the_archive);
