@@ -2,8 +2,8 @@
  * holdfast-recovery [--root DIR]: restores and rehearses on the host that alone holds the opening key, the plans that this host lets
  * be carried out, for a controller that speaks to standard input and output.
  */
-#include "job/agent_main.h"
-#include "job/serve_recovery.h"
+#include "remote/agent_main.h"
+#include "remote/serve_recovery.h"
 
 int main(int argc, char **argv)
 {

@@ -1,5 +1,5 @@
 /* holdfast-vault: a directory at a site, served over SSH with the rights of one role. */
-#include "job/vault_main.h"
+#include "vault/vault_main.h"
 
 int main(int argc, char **argv)
 {

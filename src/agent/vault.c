@@ -430,14 +430,9 @@ static const struct store_ops vault_ops = {
         .cosign = vault_cosign,
 };
 
-bool agent_vault_url(const char *url)
-{
-	return str_starts(url, "ssh://");
-}
-
 int agent_vault_open(const char *url, const struct store_config *c, struct store **ret, struct err *err)
 {
-	const char *path = agent_vault_url(url) ? strchr(url + strlen("ssh://"), '/') : NULL;
+	const char *path = str_starts(url, "ssh://") ? strchr(url + strlen("ssh://"), '/') : NULL;
 	struct agent_host h;
 
 	*ret = NULL;

@@ -11,7 +11,6 @@
 
 #include "store/store.h"
 
-bool agent_vault_url(const char *url); /* is it one of these? */
 /*
  * Connects. Of the configuration name, create, identity, known_hosts and cancel count. The forced command of the key
  * decides role and directory; where there is none, it is role controller and the directory of the URL. Errors as

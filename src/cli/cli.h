@@ -18,7 +18,7 @@
 #include "cli/progress.h"
 #include "cli/table.h"
 #include "cli/term.h"
-#include "job/job.h"
+#include "ops/ops.h"
 
 /* What the environment says; NULL where it says nothing. Borrowed. */
 struct cli_env {

@@ -7,7 +7,7 @@
 #include <stdint.h>
 #include <stdio.h>
 #include "cli/term.h"
-#include "job/job.h"
+#include "ops/ops.h"
 
 enum progress_mode { PROGRESS_NONE, PROGRESS_BAR, PROGRESS_JSON };
 struct progress {

@@ -27,6 +27,11 @@ int job_source(const struct job *j, const char *name, const struct plan_source *
 	return err_hint(err, "its sources: %s", buf_str(&names));
 }
 
+bool host_is_remote(const char *host)
+{
+	return host && !str_eq(host, "local");
+}
+
 bool job_cancelled(const struct job *j)
 {
 	return j->cancel && atomic_load(j->cancel);

@@ -38,7 +38,7 @@ int sites_cfg_pinned(const struct job *j, const struct sites *s, struct cfg *ret
 /* Or, on a machine set up only for recovery, with the one that its opening key names. */
 int sites_cfg_any(const struct job *j, const struct sites *s, struct cfg *ret, struct err *err) HF_NODISCARD;
 
-/* --- what sites really do (site_probe.c) --- */
+/* --- what sites really do (site_judge.c) --- */
 /* What the newest probe found at a site (store/probe.h, and its site), and when; NULL: it was never probed. */
 json_t *site_last_probe(const struct job *j, const char *site, int64_t *ret_ns);
 bool site_probe_is_fresh(const struct job *j, const char *site); /* younger than 7 days */
@@ -46,6 +46,8 @@ bool site_probe_is_fresh(const struct job *j, const char *site); /* younger than
 int64_t site_immutable_ms(const json_t *probe);
 /* In how many ways it is weaker than the plan says. */
 size_t site_weaknesses(const struct plan_site *ps, const json_t *probe);
+/* Each weakness of a probed site becomes a finding of the result; how many. */
+size_t site_judge(const struct job *j, const struct plan_site *ps, const json_t *probe, struct result *res);
 /* Findings and warnings of every site that is weaker than the plan says; a warning where the last probe is old. */
 void sites_judge(const struct job *j, struct result *res);
 /* A finding, due in 30 days, for the owner of the plan. */
@@ -75,6 +77,8 @@ int job_refuse(const struct job *j, unsigned needs, struct err *err) HF_NODISCAR
 /* The one source of a plan, or the one named; ERR_USAGE lists them. */
 int job_source(const struct job *j, const char *name, const struct plan_source **ret, struct err *err) HF_NODISCARD;
 bool job_cancelled(const struct job *j);
+/* Is the source (or the recovery target) on another host? */
+bool host_is_remote(const char *host);
 
 /* --- result and evidence --- */
 /* The newest result of a kind whose outcome is done and that accept (NULL: any) takes; NULL: none. */

@@ -1,11 +1,11 @@
 /* What plans may say and this build cannot do: one list, from which jobs refuse and `plan check` tells. */
 #include <stdio.h>
 #include <string.h>
-#include "agent/vault.h"
 #include "base/clock.h"
 #include "base/fs.h"
 #include "base/str.h"
 #include "job/common.h"
+#include "place/place.h"
 
 /* Called for each key; non-zero stops. */
 typedef int (*unserved_fn)(void *arg, unsigned needs, const char *key, const char *message);
@@ -21,7 +21,7 @@ static int each_part(const struct plan *p, unserved_fn fn, void *arg)
 {
 	int rc = 0;
 	for (size_t i = 0; !rc && i < p->n_sites; i++)
-		if (!store_has_driver(p->sites[i].url) && !agent_vault_url(p->sites[i].url))
+		if (!place_has_driver(p->sites[i].url))
 			rc = item(fn, arg, NEEDS_SITES, "sites", i, "url", "sites of this kind are not served by this build");
 	for (size_t i = 0; !rc && i < p->n_sources; i++) {
 		if (p->sources[i].follow)

@@ -2,11 +2,11 @@
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
-#include "agent/vault.h"
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/str.h"
 #include "job/common.h"
+#include "place/place.h"
 #include "job/secret_ref.h"
 
 #define NS_PER_S 1000000000
@@ -111,21 +111,12 @@ static struct store *with_filters(struct site_way *w, struct store *s)
 
 /* --- opening --- */
 
-/* The place itself, by the scheme of its URL. */
-static int open_place(const struct site_way *w, const struct store_config *c, struct store **ret, struct err *err)
-{
-	if (!agent_vault_url(w->ps->url))
-		return store_open(w->ps->url, c, ret, err);
-	int rc = agent_vault_open(w->ps->url, c, ret, err);
-	return rc ? err_wrap(err, "site %s", c->name) : 0;
-}
-
 /* One try: opened, and asked one thing when it is far away. */
 static int try_contact(const struct site_way *w, const struct store_config *c, struct store **ret, struct err *err)
 {
 	CLEAN(store_free_ptr) struct store *s = NULL;
 	struct store_stat st;
-	int rc = open_place(w, c, &s, err);
+	int rc = place_open(w->ps->url, c, &s, err);
 	if (rc)
 		return rc;
 	if (s->caps & STORE_REMOTE && (rc = store_stat(s, "cfg/0", &st, err)) && rc != -ERR_MISSING)

@@ -3,7 +3,7 @@
  * one.
  *
  *   struct store *s;
- *   if (store_open("file:///mnt/north/ca", NULL, &s, &err)) ...
+ *   if (place_open("file:///mnt/north/ca", NULL, &s, &err)) ...
  *   store_put(s, "p/docs/0123456789abcdef/ab..", &src, &err)
  *   store_free(s);
  *
@@ -148,11 +148,6 @@ struct store_config {
 	} lock;
 	const atomic_bool *cancel; /* polled while waiting for another machine; may be NULL */
 };
-/* Open by URL (file:///dir with %XX decoded, mem://name, sftp://user@host[:port]/dir, s3://bucket/prefix). ERR_UNSUPPORTED
- * names the scheme; ERR_UNREACHABLE when the place is not there. */
-int store_open(const char *url, const struct store_config *c, struct store **ret, struct err *err) HF_NODISCARD;
-/* Is there a driver for the scheme of this URL? */
-bool store_has_driver(const char *url);
 void store_free(struct store *s);
 void store_free_ptr(struct store **s); /* for CLEAN() */
 
@@ -222,16 +217,6 @@ bool store_key_ok(const char *key);
 int store_file_open(const char *dir, const struct store_config *c, struct store **ret, struct err *err) HF_NODISCARD;
 /* Path of an object's file, newly allocated; the object need not exist. ERR_UNSUPPORTED without STORE_LOCAL. */
 int store_local_path(struct store *s, const char *key, char **ret, struct err *err) HF_NODISCARD;
-/*
- * rest: "bucket/prefix". Capabilities are what the bucket shows when it is opened. Its keys are flat: a key that is the
- * directory of another one is taken as any other, and nobody makes such keys here.
- */
-int store_s3_open(const char *rest, const struct store_config *c, struct store **ret, struct err *err) HF_NODISCARD;
-/*
- * rest: "user@host:port/directory", decoded. Up to four connections, made as they are needed. Create-only by the rename
- * of OpenSSH, which links; who holds the credentials can overwrite and remove all the same: docs/security.md.
- */
-int store_sftp_open(const char *rest, const struct store_config *c, struct store **ret, struct err *err) HF_NODISCARD;
 /* A named in-memory store that lives as long as the process; the same name opens the same objects. */
 int store_mem_open(const char *name, struct store **ret, struct err *err) HF_NODISCARD;
 

@@ -14,6 +14,7 @@
 #include "base/rng.h"
 #include "crypto/crypto.h"
 #include "store/store.h"
+#include "place/place.h"
 
 struct job {
 	struct store *store;
@@ -100,7 +101,7 @@ int main(int argc, char **argv)
 	j.bytes = bytes;
 	double began = now();
 
-	if (store_open(argv[2], &c, &j.store, &err)) {
+	if (place_open(argv[2], &c, &j.store, &err)) {
 		log_err(&err);
 		return 1;
 	}

@@ -2,7 +2,7 @@
 #include <string.h>
 #include "base/mem.h"
 #include "crypto/crypto.h"
-#include "job/agent_doc.h"
+#include "remote/agent_doc.h"
 #include "job/restore_run.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);

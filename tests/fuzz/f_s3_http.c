@@ -1,5 +1,5 @@
 /* Input: the head of an answer, as its lines come in; and the whole as a date. */
-#include "store/s3_http.h"
+#include "s3/s3_http.h"
 
 #include <string.h>
 #include "base/mem.h"

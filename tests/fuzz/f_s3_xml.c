@@ -1,5 +1,5 @@
 /* Input: one byte that picks a document, then its text. What is read keeps the promises of store/s3_xml.h. */
-#include "store/s3_xml.h"
+#include "s3/s3_xml.h"
 
 #include <stdlib.h>
 #include <string.h>

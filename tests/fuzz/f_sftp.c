@@ -1,5 +1,5 @@
 /* Input: an answer of a server without its length, read as each kind. What is borrowed must lie within the input. */
-#include "store/sftp_packet.h"
+#include "sftp/sftp_packet.h"
 
 #include <string.h>
 

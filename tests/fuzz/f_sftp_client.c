@@ -7,7 +7,7 @@
 #include <unistd.h>
 #include "base/mem.h"
 #include "ssh/ssh_impl.h"
-#include "store/sftp.h"
+#include "sftp/sftp.h"
 
 #define IN_MAX ((size_t)64 << 10)
 

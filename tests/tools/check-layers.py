@@ -17,9 +17,9 @@ ONLY = {
     "archive": "codec",
     "sys/acl.h": "codec",
     "libfyaml.h": "plan",
-    "curl/": "store",
+    "curl/": "s3",
     "libssh2": "ssh",
-    "expat.h": "store",
+    "expat.h": "s3",
     "jansson.h": "base",
 }
 

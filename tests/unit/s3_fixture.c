@@ -10,7 +10,8 @@
 #include "base/mem.h"
 #include "base/str.h"
 #include "crypto/crypto.h"
-#include "store/s3_http.h"
+#include "place/place.h"
+#include "s3/s3_http.h"
 #include "store_conformance.h"
 
 bool s3_here(void)
@@ -64,7 +65,7 @@ struct store *s3_at(const char *prefix, const struct store_config *c)
 	char url[256];
 
 	(void)snprintf(url, sizeof url, "s3://%s/%s", s3_bucket(), prefix);
-	must(store_open(url, c, &s, &err), &err);
+	must(place_open(url, c, &s, &err), &err);
 	return s;
 }
 

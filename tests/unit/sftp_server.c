@@ -10,7 +10,7 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
-#include "store/sftp_packet.h"
+#include "sftp/sftp_packet.h"
 
 #define HANDLES 64
 #define HELD 4

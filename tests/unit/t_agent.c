@@ -15,8 +15,8 @@
 #include "base/mem.h"
 #include "base/str.h"
 #include "crypto/crypto.h"
-#include "job/agent_doc.h"
-#include "job/remote_source.h"
+#include "remote/agent_doc.h"
+#include "remote/remote_source.h"
 
 #define PROGRAM "holdfast-source"
 #define ATTEMPT "0123456789abcdef"

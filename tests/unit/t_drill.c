@@ -12,7 +12,8 @@
 #include "base/fs.h"
 #include "base/log.h"
 #include "base/str.h"
-#include "job/drill_judge.h"
+#include "drill/drill_judge.h"
+#include "ops/ops.h"
 
 #define MIN_NS (60 * INT64_C(1000000000))
 

@@ -10,7 +10,8 @@
 #include "crypto/crypto.h"
 #include "s3_fixture.h"
 #include "store/probe.h"
-#include "store/s3_internal.h"
+#include "place/place.h"
+#include "s3/s3_internal.h"
 #include "store/store.h"
 #include "store_conformance.h"
 
@@ -243,7 +244,7 @@ static int open_lied(struct store **ret, struct err *err)
 	c.endpoint = liar.url;
 	c.lock.ms = HOUR_MS;
 	(void)snprintf(url, sizeof url, "s3://%s", s3_bucket());
-	return store_open(url, &c, ret, err);
+	return place_open(url, &c, ret, err);
 }
 
 START_TEST(a_busy_site_is_asked_again_while_it_is_opened)
@@ -280,6 +281,25 @@ START_TEST(what_a_refusal_says_while_a_site_is_opened_is_no_capability)
 
 			ck_assert_msg(rc == (opens ? 0 : -(int)codes[i].class), "%d %s: %s", n, codes[i].code, err.msg);
 		}
+	done();
+}
+END_TEST
+
+START_TEST(a_session_token_goes_with_each_request_and_into_no_message)
+{
+	struct store_config c = s3_config();
+	struct store *s;
+	struct err err = ERR_INIT;
+	char url[64];
+
+	versioned();
+	c.endpoint = liar.url;
+	c.session_token = "a+session/token==";
+	(void)snprintf(url, sizeof url, "s3://%s", s3_bucket());
+	rule("{'has': 'x-amz-security-token', 'status': 400, 'body': '<Error><Code>ExpiredToken</Code></Error>'}");
+	ck_assert_int_eq(place_open(url, &c, &s, &err), -ERR_DENIED);
+	ck_assert_ptr_nonnull(strstr(err.hint, "session token has expired"));
+	ck_assert_ptr_null(strstr(err.msg, "a+session"));
 	done();
 }
 END_TEST
@@ -679,6 +699,7 @@ static Suite *suite(void)
 	TCase *tc = tcase_create("s3_lies");
 	const TTest *const tests[] = {a_busy_site_is_asked_again_while_it_is_opened,
 	        what_a_refusal_says_while_a_site_is_opened_is_no_capability, a_site_that_stays_busy_is_told_so,
+	        a_session_token_goes_with_each_request_and_into_no_message,
 	        locks_are_asked_for_where_it_may_not_be_asked_whether_there_are_any,
 	        what_may_pass_is_tried_again_and_done_once, an_answer_that_is_lost_does_not_make_a_put_fail,
 	        a_storm_is_weathered_with_few_requests, a_broken_answer_without_a_retry_is_told_and_not_taken_for_whole,

@@ -11,8 +11,8 @@
 #include "base/mem.h"
 #include "base/str.h"
 #include "crypto/crypto.h"
-#include "store/s3_http.h"
-#include "store/s3_sign.h"
+#include "s3/s3_http.h"
+#include "s3/s3_sign.h"
 
 struct vector {
 	const char *name, *method, *path;

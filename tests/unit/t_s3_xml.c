@@ -6,8 +6,8 @@
 
 #include "base/mem.h"
 #include "base/str.h"
-#include "store/s3_http.h"
-#include "store/s3_xml.h"
+#include "s3/s3_http.h"
+#include "s3/s3_xml.h"
 
 #define HEAD "<?xml version=\"1.0\" encoding=\"UTF-8\"?>"
 

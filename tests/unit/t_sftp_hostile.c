@@ -11,7 +11,7 @@
 #include "base/mem.h"
 #include "sftp_server.h"
 #include "sshd_fixture.h"
-#include "store/sftp.h"
+#include "sftp/sftp.h"
 #include "store_conformance.h"
 
 #define OBJECT ((size_t)700 << 10)

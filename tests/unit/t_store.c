@@ -16,6 +16,7 @@
 #include "base/mem.h"
 #include "base/str.h"
 #include "store/store.h"
+#include "place/place.h"
 #include "store_conformance.h"
 #include "store_rich.h"
 
@@ -31,7 +32,7 @@ static int open_url(const char *place, struct store **ret, struct err *err)
 	char url[256];
 
 	(void)snprintf(url, sizeof url, "file://%s", place);
-	return store_open(url, &(struct store_config){.name = "north", .create = true}, ret, err);
+	return place_open(url, &(struct store_config){.name = "north", .create = true}, ret, err);
 }
 
 static int open_trace(const char *place, struct store **ret, struct err *err)
@@ -150,17 +151,17 @@ START_TEST(an_unknown_scheme_is_named)
 	struct store *s;
 	struct err err = ERR_INIT;
 
-	ck_assert_int_eq(store_open("gopher://user:secret@host/x", NULL, &s, &err), -ERR_UNSUPPORTED);
+	ck_assert_int_eq(place_open("gopher://user:secret@host/x", NULL, &s, &err), -ERR_UNSUPPORTED);
 	ck_assert_ptr_nonnull(strstr(err.msg, "'gopher'"));
 	ck_assert_ptr_nonnull(strstr(err.msg, "user@host"));
 	ck_assert_ptr_null(strstr(err.msg, "secret"));
 	ck_assert_ptr_null(s);
-	ck_assert_int_eq(store_open("/just/a/path", NULL, &s, &err), -ERR_USAGE);
-	ck_assert_int_eq(store_open("file://relative/path", NULL, &s, &err), -ERR_USAGE);
-	ck_assert_int_eq(store_open("file:///bad%zz", NULL, &s, &err), -ERR_USAGE);
-	ck_assert_int_eq(store_open("file:///nul%00", NULL, &s, &err), -ERR_USAGE);
-	ck_assert_int_eq(store_open("fil:///x", NULL, &s, &err), -ERR_UNSUPPORTED);
-	ck_assert_int_eq(store_open("mem://", NULL, &s, &err), -ERR_USAGE);
+	ck_assert_int_eq(place_open("/just/a/path", NULL, &s, &err), -ERR_USAGE);
+	ck_assert_int_eq(place_open("file://relative/path", NULL, &s, &err), -ERR_USAGE);
+	ck_assert_int_eq(place_open("file:///bad%zz", NULL, &s, &err), -ERR_USAGE);
+	ck_assert_int_eq(place_open("file:///nul%00", NULL, &s, &err), -ERR_USAGE);
+	ck_assert_int_eq(place_open("fil:///x", NULL, &s, &err), -ERR_UNSUPPORTED);
+	ck_assert_int_eq(place_open("mem://", NULL, &s, &err), -ERR_USAGE);
 }
 END_TEST
 
@@ -172,7 +173,7 @@ START_TEST(a_url_may_escape_bytes_of_a_path)
 	struct err err = ERR_INIT;
 
 	(void)snprintf(url, sizeof url, "file://%s/with%%20space", conformance_place());
-	must(store_open(url, &(struct store_config){.create = true}, &s, &err), &err);
+	must(place_open(url, &(struct store_config){.create = true}, &s, &err), &err);
 	ck_assert_str_eq(s->name, url);
 	ck_assert(fs_exists(path));
 }

@@ -10,8 +10,9 @@
 #include "base/str.h"
 #include "crypto/crypto.h"
 #include "s3_fixture.h"
-#include "store/s3_internal.h"
+#include "s3/s3_internal.h"
 #include "store/store.h"
+#include "place/place.h"
 #include "store_conformance.h"
 
 #define WRITERS 24
@@ -25,7 +26,7 @@ static int open_url(const char *prefix, const struct store_config *c, struct sto
 	char url[256];
 
 	(void)snprintf(url, sizeof url, "s3://%s/%s", s3_bucket(), prefix);
-	return store_open(url, c, ret, err);
+	return place_open(url, c, ret, err);
 }
 
 static int open_bucket(const char *place, struct store **ret, struct err *err)

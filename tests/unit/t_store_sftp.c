@@ -14,8 +14,9 @@
 #include "base/clock.h"
 #include "base/fs.h"
 #include "base/mem.h"
+#include "place/place.h"
 #include "sshd_fixture.h"
-#include "store/sftp.h"
+#include "sftp/sftp.h"
 #include "store_conformance.h"
 
 static struct sshd server;
@@ -126,7 +127,7 @@ START_TEST(urls_that_mean_something_else_are_refused)
 	for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
 		struct err err = ERR_INIT;
 
-		ck_assert_msg(store_open(bad[i], NULL, &s, &err) == -ERR_USAGE, "%s: %s", bad[i], err.msg);
+		ck_assert_msg(place_open(bad[i], NULL, &s, &err) == -ERR_USAGE, "%s: %s", bad[i], err.msg);
 		ck_assert_ptr_null(strstr(err.msg, "secret"));
 	}
 }
@@ -143,7 +144,7 @@ START_TEST(a_url_opens_a_site)
 
 	(void)snprintf(url, sizeof url, "sftp://%s@127.0.0.1:%u%s/with%%20space/", sshd_login(), server.port,
 	        conformance_place());
-	must(store_open(url, &c, &s, &err), &err);
+	must(place_open(url, &c, &s, &err), &err);
 	ck_assert_str_eq(s->name, "far");
 	ck_assert(fs_exists(path));
 	ck_assert(s->caps & STORE_REMOTE && s->caps & STORE_THREADSAFE);
