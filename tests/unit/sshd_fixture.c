@@ -17,6 +17,7 @@
 #include <unistd.h>
 #include "base/fs.h"
 #include "base/mem.h"
+#include "sftp/sftp_store.h"
 
 #define ARGS_MAX 32
 #define WAIT_STEPS 1500 /* of 10 ms */
