@@ -12,6 +12,8 @@
 #include "base/str.h"
 #include "codec/pax_int.h"
 
+#define LIST_SHORT 512u
+
 struct pax_disk {
 	struct archive *names; /* only for its cached look-up of owners */
 	struct archive_entry *entry;
@@ -133,15 +135,22 @@ static int emit(struct archive_entry *e, const char *path, bool sparse, struct b
 	return ret;
 }
 
-static ssize_t list_xattrs(struct pax_disk *d, const struct pax_file *f)
+static ssize_t list_up_to(struct pax_disk *d, const struct pax_file *f, size_t room)
 {
 	ssize_t n = -1;
 	errno = EBADF;
 	if (f->fd >= 0)
-		n = flistxattr(f->fd, d->list, XATTR_LIST_MAX);
+		n = flistxattr(f->fd, d->list, room);
 	if (n < 0 && errno == EBADF && f->access)
-		n = llistxattr(f->access, d->list, XATTR_LIST_MAX);
+		n = llistxattr(f->access, d->list, room);
 	return n;
+}
+
+/* The kernel clears as much memory as it is offered room, and most lists are empty or short. */
+static ssize_t list_xattrs(struct pax_disk *d, const struct pax_file *f)
+{
+	ssize_t n = list_up_to(d, f, LIST_SHORT);
+	return n < 0 && errno == ERANGE ? list_up_to(d, f, XATTR_LIST_MAX) : n;
 }
 
 static ssize_t get_xattr(struct pax_disk *d, const struct pax_file *f, const char *name)

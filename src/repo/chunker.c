@@ -2,8 +2,8 @@
 
 #include <string.h>
 
-const struct chunk_sizes CHUNK_SIZES_SMALL = {16u << 10, 64u << 10, 256u << 10};
-const struct chunk_sizes CHUNK_SIZES_RECORDS = {8u << 10, 32u << 10, 128u << 10};
+const struct chunk_sizes CHUNK_SIZES_SMALL = {32u << 10, 64u << 10, 256u << 10};
+const struct chunk_sizes CHUNK_SIZES_RECORDS = {8u << 10, 16u << 10, 64u << 10};
 const struct chunk_sizes CHUNK_SIZES_LARGE = {512u << 10, 1u << 20, CHUNK_CUT_MAX};
 const struct chunk_sizes CHUNK_SIZES_PAGES = {64u << 10, 64u << 10, 64u << 10};
 
