@@ -160,7 +160,7 @@ class CorpusBench:
             self.repetition(rep)
         stored = self.results.site(self.name, report.OURS, "first") or self.size
         roof = roofline.model(rates, self.size, stored, self.files, self.entries, self.name != "src")
-        self.out.say(f"\n{self.name}: {report.corpus_report(self.results, self.name, self.set, OPERATIONS, roof)}")
+        self.out.say(f"\n{self.name}: {report.corpus_report(self.results, self.name, self.set, OPERATIONS, roof, rates[roofline.ALL_CORES])}")
         self.out.say(f"\nrates of one core: {report.rates_line(rates)}\n")
         if not self.set.keep:
             corpus.drop(os.path.dirname(self.source), self.name)

@@ -4,7 +4,7 @@ import shutil
 
 RESTIC, BORG = "restic", "borg"
 # what every tool is asked, in this order; the corpus changes before "changed"
-OPERATIONS = ("init", "first", "unchanged", "changed", "restore", "restore, read back", "verify")
+OPERATIONS = ("init", "first", "unchanged", "changed", "restore", "restore, read back", "verify", "verify, digests")
 PLAN = """plan: bench
 title: Speed of one source and one site
 targets: {rto: 1h, rpo: 24h}
@@ -57,6 +57,7 @@ class Holdfast(Tool):
             "restore": ["restore", plan, "--to", self.out, "--no-verify"],
             "restore, read back": ["restore", plan, "--to", self.out],
             "verify": ["verify", plan, "--data"],
+            "verify, digests": ["verify", plan],
         }.get(operation, ["backup", plan])
         return [self.program, "--root", os.path.join(self.state, "root"), "--progress", "none", *words]
 
@@ -72,6 +73,7 @@ class Restic(Tool):
             "init": ["init", "--repository-version", "2"],
             "restore": ["restore", "latest", "--target", self.out],
             "restore, read back": None,
+            "verify, digests": None,
             "verify": ["check", "--read-data"],
         }.get(operation, ["backup", self.source])
         return words and [RESTIC, "--quiet", *words]
@@ -88,6 +90,7 @@ class Borg(Tool):
             "init": ["init", "--encryption", "repokey-blake2", self.repo],
             "restore": ["extract", f"{self.repo}::changed"],
             "restore, read back": None,
+            "verify, digests": None,
             "verify": ["check", "--verify-data", self.repo],
         }.get(operation, ["create", "--compression", "zstd,3", f"{self.repo}::{operation}", self.source])
         return words and [BORG, *words]
