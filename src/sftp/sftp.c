@@ -72,6 +72,15 @@ static int check_root(struct sftp_store *f, struct sftp_link *l, struct err *err
 	return -ERR_UNREACHABLE;
 }
 
+int sftp_odd(int rc, struct err *err)
+{
+	if (rc != -ERR_MISSING)
+		return rc;
+	if (err)
+		err->code = ERR_IO;
+	return -ERR_IO;
+}
+
 int sftp_missing(struct sftp_store *f, struct sftp_link *l, const char *key, struct err *err)
 {
 	int rc = check_root(f, l, err);

@@ -41,6 +41,8 @@ void sftp_pool_release(struct sftp_store *f);
 char *sftp_path(const struct sftp_store *f, const char *key, char out[SFTP_PATH_MAX]);
 /* ERR_MISSING for the key; but ERR_UNREACHABLE when the whole directory of the site is not there. */
 int sftp_missing(struct sftp_store *f, struct sftp_link *l, const char *key, struct err *err);
+/* The result of what is no look at an object: the server's "no such file" is then just a failure. */
+int sftp_odd(int rc, struct err *err);
 /* As sftp_status_error(), but a failure without a name is asked about: is the disk full? */
 int sftp_write_error(struct sftp_store *f, struct sftp_link *l, const struct sftp_reply *r, const char *what,
         const char *key, struct err *err);

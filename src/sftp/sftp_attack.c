@@ -54,11 +54,11 @@ static int clock_on(struct sftp_store *f, struct sftp_link *l, int64_t *ret_ns, 
 int sftp_clock(struct store *s, int64_t *ret_ns, struct err *err)
 {
 	struct sftp_link *l;
-	int rc = sftp_acquire(((struct sftp_store *)s), &l, err);
+	int rc = sftp_acquire((struct sftp_store *)s, &l, err);
 
 	if (!rc)
-		rc = clock_on(((struct sftp_store *)s), l, ret_ns, err);
-	sftp_release(((struct sftp_store *)s), l);
+		rc = sftp_odd(clock_on((struct sftp_store *)s, l, ret_ns, err), err);
+	sftp_release((struct sftp_store *)s, l);
 	return rc;
 }
 
@@ -149,10 +149,10 @@ int sftp_attack(struct store *s, enum store_attack what, const char *key, struct
 
 	if (what != STORE_OVERWRITE && what != STORE_DELETE && what != STORE_DELETE_VERSION)
 		return err_set(err, ERR_UNSUPPORTED, "SFTP has no word for it");
-	int rc = sftp_acquire(((struct sftp_store *)s), &l, err);
+	int rc = sftp_acquire((struct sftp_store *)s, &l, err);
 
 	if (!rc)
-		rc = attack_on(((struct sftp_store *)s), l, what, key, err);
-	sftp_release(((struct sftp_store *)s), l);
+		rc = attack_on((struct sftp_store *)s, l, what, key, err);
+	sftp_release((struct sftp_store *)s, l);
 	return rc;
 }

@@ -68,6 +68,16 @@ static void make_room(struct sftp_link *l)
 	l->in_at = 0;
 }
 
+/* That a program is missing there must not be taken for a missing object. */
+static int about_link(int rc, struct err *err)
+{
+	if (rc != -ERR_MISSING)
+		return rc;
+	if (err)
+		err->code = ERR_UNSUPPORTED;
+	return -ERR_UNSUPPORTED;
+}
+
 static int move_bytes(struct sftp_link *l, struct err *err)
 {
 	make_room(l);
@@ -83,7 +93,7 @@ static int move_bytes(struct sftp_link *l, struct err *err)
 	if (rc)
 		return rc;
 	if (io.ended)
-		return ssh_failed(l->ssh, err);
+		return about_link(ssh_failed(l->ssh, err), err);
 	l->in_len += io.ret_in;
 	l->out_at += io.ret_out;
 	if (l->out_at && (l->out_at == l->out.len || l->out_at >= OUT_BYTES / 4)) {
@@ -323,7 +333,7 @@ int sftp_link_new(const struct ssh_config *c, struct sftp_link **ret, struct err
 	l->next_id = 1;
 	l->idle_ms = c->idle_ms > 0 ? c->idle_ms : IDLE_MS;
 	l->in = xmalloc(IN_BYTES);
-	int rc = ssh_open(c, &l->ssh, err);
+	int rc = about_link(ssh_open(c, &l->ssh, err), err);
 
 	if (!rc)
 		rc = greet(l, err);

@@ -282,7 +282,7 @@ static int load_dirs(struct listing *l, struct dir *dirs, size_t n, struct err *
 	int rc = sftp_acquire(l->f, &link, err);
 
 	if (!rc)
-		rc = read_dirs(l, link, dirs, n, doubts, err);
+		rc = sftp_odd(read_dirs(l, link, dirs, n, doubts, err), err);
 	for (size_t i = 0; i < n; i++)
 		free(doubts[i].name);
 	sftp_release(l->f, link);

@@ -428,7 +428,7 @@ int sftp_put(struct store *s, const char *key, const struct store_src *src, stru
 
 	if (rc)
 		return rc;
-	rc = put_bytes(p, err);
+	rc = sftp_odd(put_bytes(p, err), err);
 	drop_temp(p);
 	sftp_release(p->f, p->l);
 	return rc;

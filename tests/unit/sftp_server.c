@@ -531,7 +531,7 @@ static void go_wrong(unsigned type, uint32_t id)
 	if (v.wrong == WRONG_STATUS_AFTER || v.wrong == WRONG_EXIT_AFTER || v.wrong == WRONG_TWICE)
 		serve(type, id);
 	if (v.wrong == WRONG_EXIT || v.wrong == WRONG_EXIT_AFTER)
-		_exit(0);
+		_exit((int)v.arg);
 	if (v.wrong == WRONG_SILENT)
 		return;
 	if (v.wrong == WRONG_LENGTH) {

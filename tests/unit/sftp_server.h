@@ -15,8 +15,8 @@ enum wrong {
 	WRONG_TWICE,        /* the answer, twice */
 	WRONG_TYPE,         /* an answer of this type, and nothing in it */
 	WRONG_SILENT,       /* no answer */
-	WRONG_EXIT,         /* the end instead of doing it */
-	WRONG_EXIT_AFTER,   /* the end when it was done */
+	WRONG_EXIT,         /* the end, with this status, instead of doing it */
+	WRONG_EXIT_AFTER,   /* the end, with this status, when it was done */
 	WRONG_HANDLE,       /* a handle of this many bytes */
 	WRONG_DATA,         /* this many bytes of data, however many were asked for */
 	WRONG_NAMES,        /* one of the lists of evil names */
