@@ -70,7 +70,7 @@ static int unshare_mounts(void)
 }
 
 /* In place of the shared server, for tests that stop it or that need it to see their mounts. */
-static void own_server(void)
+static void own_server_with(const char *const *config)
 {
 	static char dir[300];
 
@@ -80,7 +80,12 @@ static void own_server(void)
 
 	must(fs_mkdirs(above, 0700, &err), &err);
 	(void)snprintf(dir, sizeof dir, "%ssshd", above);
-	sshd_start(&server, dir, NULL);
+	sshd_start(&server, dir, config);
+}
+
+static void own_server(void)
+{
+	own_server_with(NULL);
 }
 
 static const struct store_config by_backend[] = {{.create = true}, {.create = true, .ssh_library = true}};
@@ -423,6 +428,29 @@ START_TEST(an_idle_link_that_was_dropped_is_made_again)
 }
 END_TEST
 
+/* The server asks every second, and hangs up on whoever does not answer twice. */
+START_TEST(an_idle_link_answers_and_is_kept)
+{
+	static const char *const config[] = {"ClientAliveInterval 1", "ClientAliveCountMax 2", NULL};
+	struct linkproxy link;
+
+	own_server_with(config);
+	linkproxy_start(&link, &server, NULL);
+	CLEAN(store_free_ptr) struct store *s = open_through(_i, link.port, link.known_hosts);
+
+	put_text(s, "a", "1");
+	unsigned long long asked = linkproxy_tell(&link, "bytes down");
+
+	/* Five questions of more than 30 bytes each. */
+	while (linkproxy_tell(&link, "bytes down") < asked + 5 * 36)
+		(void)poll(NULL, 0, 50);
+	expect_text(s, "a", "1");
+	ck_assert_uint_eq(linkproxy_tell(&link, "count"), 1);
+	linkproxy_stop(&link);
+	sshd_stop(&server);
+}
+END_TEST
+
 START_TEST(a_server_that_was_away_is_used_again)
 {
 	struct store *s;
@@ -622,8 +650,8 @@ static TCase *places(void)
 static TCase *links(void)
 {
 	TCase *tc = tcase_create("links");
-	const TTest *const tests[] = {an_idle_link_that_was_dropped_is_made_again, a_server_that_was_away_is_used_again,
-	        a_server_killed_in_the_middle_of_a_get_has_given_no_wrong_byte,
+	const TTest *const tests[] = {an_idle_link_that_was_dropped_is_made_again, an_idle_link_answers_and_is_kept,
+	        a_server_that_was_away_is_used_again, a_server_killed_in_the_middle_of_a_get_has_given_no_wrong_byte,
 	        a_server_killed_in_the_middle_of_a_put_shows_nothing, a_link_that_stalls_is_given_up,
 	        threads_share_at_most_four_links, a_server_that_takes_one_connection_only_is_enough};
 
