@@ -189,13 +189,12 @@ static int restore_file(struct book *b, struct book_step *st, struct book_timer 
 
 /* --- a tree --- */
 
-static struct restore_opts tree_opts(const struct book *b, const struct book_step *st, struct book_timer *t)
+static struct restore_opts tree_opts(const struct book_step *st, struct book_timer *t)
 {
 	return (struct restore_opts){.to = st->to,
 	        .paths = st->s->paths.n ? st->s->paths.v : NULL,
 	        .strip = (unsigned)MAX(st->s->strip, 0),
 	        .full_metadata = st->s->metadata == PLAN_METADATA_FULL,
-	        .workers = b->job.workers,
 	        .cancel = &t->stop,
 	        .progress = book_timer_tick,
 	        .arg = t};
@@ -204,7 +203,7 @@ static struct restore_opts tree_opts(const struct book *b, const struct book_ste
 static int restore_files(struct book *b, struct book_step *st, struct book_timer *t, struct err *err)
 {
 	struct restore_stats stats = {0};
-	struct restore_opts o = tree_opts(b, st, t);
+	struct restore_opts o = tree_opts(st, t);
 	int rc = restore_tree(st->source->r.reader, &st->source->snap->snap, &o, &stats, err);
 	st->bytes = stats.bytes;
 	st->first_boot_ns = stats.first_byte_ns;
@@ -284,7 +283,7 @@ int book_manifest(struct book *b, struct book_step *st, struct book_check *c, st
 		int rc = check_file(st, c, &t, err);
 		return rc ? book_timer_error(&t, err) : 0;
 	}
-	struct restore_opts o = tree_opts(b, st, &t);
+	struct restore_opts o = tree_opts(st, &t);
 	int rc = restore_manifest(st->source->r.reader, &st->source->snap->snap, &o, &m, err);
 	if (rc)
 		return book_timer_error(&t, err);

@@ -105,7 +105,7 @@ static int restore_some(struct trial *t, struct recover *r, const struct snapsho
 		return book_stream(r->reader, snap, &s, err);
 	}
 	struct restore_opts o = {
-	        .to = to, .workers = t->job.workers, .cancel = &bound.stop, .progress = bound_tick, .arg = &bound};
+	        .to = to, .cancel = &bound.stop, .progress = bound_tick, .arg = &bound};
 	int rc = fs_mkdirs(to, 0700, err);
 	return rc ? rc : restore_tree(r->reader, snap, &o, &st, err);
 }

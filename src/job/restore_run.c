@@ -120,7 +120,7 @@ static int restore_into(const struct job *j, const struct job_restore_opts *o, s
 {
 	struct restore_stats st = {0};
 	struct shown sh = {j, snap, "restore"};
-	struct restore_opts ro = {.to = o->to, .paths = o->paths, .strip = o->strip, .full_metadata = o->full_metadata, .overwrite = o->overwrite, .workers = j->workers, .cancel = j->cancel,
+	struct restore_opts ro = {.to = o->to, .paths = o->paths, .strip = o->strip, .full_metadata = o->full_metadata, .overwrite = o->overwrite, .cancel = j->cancel,
 		.progress = show, .arg = &sh};
 	int rc = prepare_target(o, err);
 	if (!rc)

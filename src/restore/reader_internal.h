@@ -15,7 +15,7 @@
 #include "restore/reader.h"
 
 #define FETCHERS 4                /* packs on their way from distant sites at once */
-#define HELD_BYTES (96u << 20)    /* of packs fetched ahead and those in use; six of the usual size */
+#define HELD_BYTES (80u << 20)    /* of packs fetched ahead and those in use; five of the usual size */
 #define HELD_SMALL 16             /* places beyond those that are in use: small packs stay longer */
 #define WANTED_MAX 64             /* distinct packs known to be needed soon */
 #define OLDER_MAX 16              /* versions of an object that are looked at */

@@ -15,7 +15,6 @@ struct restore_opts {
 	bool full_metadata;        /* owners, ACLs, xattrs, devices, set-id; else modes without set-id, times, links */
 	bool overwrite;            /* replace existing names (never through a symlink) */
 	const char *digests;       /* file to write `sha256  path` lines to (sha256sum -c in the target), or NULL */
-	unsigned workers;
 	atomic_bool *cancel;
 	void (*progress)(void *arg, uint64_t files, uint64_t bytes);
 	void *arg;
