@@ -200,7 +200,7 @@ static struct restore_opts tree_opts(const struct book_step *st, struct book_tim
 	        .arg = t};
 }
 
-static int restore_files(struct book *b, struct book_step *st, struct book_timer *t, struct err *err)
+static int restore_files(struct book_step *st, struct book_timer *t, struct err *err)
 {
 	struct restore_stats stats = {0};
 	struct restore_opts o = tree_opts(st, t);
@@ -238,7 +238,7 @@ int book_restore(struct book *b, struct book_step *st, struct err *err)
 		rc = is_stream(st) ? restore_pipe(b, st, &t, err)
 		                   : err_set(err, ERR_FAILED, "a tree of files cannot be piped");
 	else if (!rc)
-		rc = is_stream(st) ? restore_file(b, st, &t, err) : restore_files(b, st, &t, err);
+		rc = is_stream(st) ? restore_file(b, st, &t, err) : restore_files(st, &t, err);
 	return rc ? book_timer_error(&t, err) : 0;
 }
 
