@@ -29,7 +29,7 @@ FUZZ := $(patsubst tests/fuzz/%.c,%,$(sort $(wildcard tests/fuzz/f_*.c)))
 FLEET := $(sort $(wildcard tests/fleet/[0-9]*.sh))
 INTEGRATION := $(sort $(wildcard tests/integration/[0-9]*.sh))
 # unit tests of what runs on several threads: they run under the thread sanitizer too
-THREADED := $(filter t_store t_store_filters t_store_retry t_store_throttle t_store_multi t_probe t_restore t_restore_hostile t_manifest t_reader t_fetch t_session t_session_faults t_check t_base_os t_wire t_wire_life t_vault t_agent t_ssh t_store_sftp,$(UNIT))
+THREADED := $(filter t_store t_store_s3 t_store_filters t_store_retry t_store_throttle t_store_multi t_probe t_restore t_restore_hostile t_manifest t_reader t_fetch t_session t_session_faults t_check t_base_os t_wire t_wire_life t_vault t_agent t_ssh t_store_sftp,$(UNIT))
 
 AGENTS := $(patsubst agents/%.c,$(B)/holdfast-%,$(wildcard agents/*.c))
 

@@ -211,7 +211,7 @@ static int list_page(
 	return rc ? rc : s3_xml_list(a.body.p, a.body.len, ret, err);
 }
 
-/* Hand on a page's keys; *last becomes the newest one. Keys come in order, or the listing would not end. */
+/* Hand on a page's keys; *last becomes the newest one. That they come in order is for store_list() to see. */
 static int hand_on(struct s3 *s, const struct s3_page *page, char **last, store_list_fn fn, void *arg, struct err *err)
 {
 	size_t skip = strlen(s->prefix);
@@ -221,8 +221,6 @@ static int hand_on(struct s3 *s, const struct s3_page *page, char **last, store_
 
 		if (!str_starts(o->key, s->prefix))
 			return err_set(err, ERR_FORMAT, "the list holds a key outside %s", s->prefix);
-		if (*last && strcmp(o->key, *last) <= 0)
-			return err_set(err, ERR_FORMAT, "the list does not go on after %.100s", *last);
 		int rc = fn(arg, o->key + skip, &(struct store_stat){o->size, o->mtime_ns}, err);
 
 		if (rc)
