@@ -11,7 +11,7 @@
 
 #define DIRS_AT_ONCE 16u
 #define READS_AHEAD 4u                          /* of one directory */
-#define NAMES_MAX ((uint64_t)64 << 20)          /* that one listing looks at, ours or not */
+#define FOREIGN_MAX ((uint64_t)2 << 20)         /* names passed over in one listing: not keys, or not asked for */
 #define REPLIES_MAX ((uint64_t)4 << 20)         /* that bring them */
 #define HELD_MAX ((uint64_t)256 << 20)          /* bytes of entries held at a time */
 #define ENTRY_BYTES (sizeof(struct entry) + 24) /* with what the allocator adds to a name */
@@ -37,7 +37,7 @@ struct listing {
 	size_t prefix_len;
 	store_list_fn fn;
 	void *arg;
-	uint64_t names, replies, held;
+	uint64_t foreign, replies, held;
 };
 
 /* --- one directory's entries --- */
@@ -104,30 +104,39 @@ struct doubts {
 	size_t n, cap;
 };
 
-static int take_names(struct listing *l, struct dir *d, struct sftp_reply *r, struct doubts *doubts, struct err *err)
+static void take_name(struct listing *l, struct dir *d, const struct sftp_name *got, struct doubts *doubts)
 {
 	char name[NAME_MAX_BYTES + 1];
+	enum kind kind = kind_of(&got->attrs);
+
+	/* Also names that hold a zero byte: what is behind it would be another name to us than to others. */
+	if (!got->n || got->n > NAME_MAX_BYTES || memchr(got->p, '\0', got->n) || memchr(got->p, '/', got->n))
+		return;
+	memcpy(name, got->p, got->n);
+	name[got->n] = '\0';
+	if (kind == KIND_FILE || kind == KIND_DIR) {
+		add_entry(l, d, name, kind, &got->attrs);
+	} else if (kind == KIND_UNKNOWN && *name != '.') {
+		doubts->name = xgrow(doubts->name, doubts->n, &doubts->cap, sizeof *doubts->name);
+		memcpy(doubts->name[doubts->n++], name, sizeof name);
+		l->held += sizeof name;
+	}
+}
+
+static int take_names(struct listing *l, struct dir *d, struct sftp_reply *r, struct doubts *doubts, struct err *err)
+{
 	struct sftp_name got;
 	int rc;
 
 	if (!r->n_names)
 		return err_set(err, ERR_FORMAT, "the server lists nothing and does not end");
 	while ((rc = sftp_get_name(r, &got, err)) > 0) {
-		if (++l->names > NAMES_MAX || l->held > HELD_MAX)
-			return err_set(err, ERR_NOMEM, "a directory of the site lists too many names");
-		/* Also names that hold a zero byte: what is behind it would be another name to us than to others. */
-		if (!got.n || got.n > NAME_MAX_BYTES || memchr(got.p, '\0', got.n) || memchr(got.p, '/', got.n))
-			continue;
-		memcpy(name, got.p, got.n);
-		name[got.n] = '\0';
-		enum kind kind = kind_of(&got.attrs);
+		uint64_t before = l->held;
 
-		if (kind == KIND_UNKNOWN && *name != '.') {
-			doubts->name = xgrow(doubts->name, doubts->n, &doubts->cap, sizeof *doubts->name);
-			memcpy(doubts->name[doubts->n++], name, sizeof name);
-		} else if (kind == KIND_FILE || kind == KIND_DIR) {
-			add_entry(l, d, name, kind, &got.attrs);
-		}
+		take_name(l, d, &got, doubts);
+		l->foreign += l->held == before;
+		if (l->foreign > FOREIGN_MAX || l->held > HELD_MAX)
+			return err_set(err, ERR_NOMEM, "a directory of the site lists too many names");
 	}
 	return rc;
 }
@@ -283,8 +292,10 @@ static int load_dirs(struct listing *l, struct dir *dirs, size_t n, struct err *
 
 	if (!rc)
 		rc = sftp_odd(read_dirs(l, link, dirs, n, doubts, err), err);
-	for (size_t i = 0; i < n; i++)
+	for (size_t i = 0; i < n; i++) {
+		l->held -= doubts[i].n * sizeof *doubts[i].name;
 		free(doubts[i].name);
+	}
 	sftp_release(l->f, link);
 	return rc;
 }
