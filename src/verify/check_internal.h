@@ -1,7 +1,7 @@
 /*
  * Inside of the check: check.c (phases, findings), check_packs.c (packs by several threads, pack lists),
- * check_objects.c (attempts, copies, chain, records), check_digests.c and check_data.c (what is done with a pack),
- * check_trees.c (lists walked).
+ * check_objects.c (attempts, copies, chain, records), check_digests.c, check_data.c and check_chunks.c (what is done with a
+ * pack), check_trees.c (lists walked).
  */
 #ifndef VERIFY_CHECK_INTERNAL_H
 #define VERIFY_CHECK_INTERNAL_H
@@ -70,6 +70,9 @@ struct check_ops {
 	/* Sets p->state, why and what else is known; returns an error only when the check cannot go on. *ret_bytes:
 	 * read. */
 	int (*pack)(void *worker, struct check_pack *p, uint64_t *ret_bytes, struct err *err);
+	/* No pack is left to begin: take part in one that another worker has begun. False: there is nothing to do. May be NULL */
+	bool (*help)(void *worker);
+	void (*halt)(void *arg); /* with help: no more packs will be begun */
 	void (*close)(void *worker);
 	void *arg;
 };

@@ -81,6 +81,8 @@ static void *work(void *arg)
 			if (!q->stop)
 				q->err = why;
 			q->stop = true;
+			if (q->ops->halt)
+				q->ops->halt(q->ops->arg);
 			break;
 		}
 		q->c->ret->packs += p->state != PACK_GONE;
@@ -90,11 +92,13 @@ static void *work(void *arg)
 			q->c->o->progress(q->c->o->arg, q->done, q->c->n_packs, q->c->ret->pack_bytes);
 	}
 	pthread_mutex_unlock(&q->mutex);
+	while (q->ops->help && q->ops->help(worker))
+		continue;
 	q->ops->close(worker);
 	return NULL;
 }
 
-static size_t worker_count(const struct check *c)
+static size_t worker_count(const struct check *c, const struct check_ops *ops)
 {
 	long cores = sysconf(_SC_NPROCESSORS_ONLN);
 	size_t n = c->o->workers ? c->o->workers : (size_t)MAX(cores, 1L);
@@ -103,7 +107,9 @@ static size_t worker_count(const struct check *c)
 		return 1;
 	if (c->st->caps & STORE_REMOTE) /* while some wait for the network, others compute */
 		n = MAX(n, (size_t)DISTANT_WORKERS);
-	return MAX(MIN(MIN(n, c->n_packs), (size_t)WORKERS_MAX), (size_t)1);
+	if (!ops->help || !c->n_packs)
+		n = MIN(n, c->n_packs);
+	return MAX(MIN(n, (size_t)WORKERS_MAX), (size_t)1);
 }
 
 static int cost_cmp(const void *a, const void *b)
@@ -120,7 +126,7 @@ int check_run_packs(struct check *c, const struct check_ops *ops, struct err *er
 	CLEAN(free_ptr) struct check_pack **order = xcalloc(c->n_packs + 1, sizeof(struct check_pack *));
 	struct pool q = {.c = c, .ops = ops, .order = order};
 	pthread_t thread[WORKERS_MAX];
-	size_t n = worker_count(c), started = 0;
+	size_t n = worker_count(c, ops), started = 0;
 
 	for (size_t i = 0; i < c->n_packs; i++)
 		order[i] = &c->pack[i];
