@@ -272,18 +272,18 @@ static int take_dir(struct sftp_store *f, const char *path, struct err *err)
 	return 0;
 }
 
-/* Each directory of the path; one that is there already is no failure, and neither is one that is not ours to make. */
+/* Each directory of the path; what is there already, or not ours to make, is no failure when the last one is there. */
 static int make_root(struct sftp_store *f, struct sftp_link *l, struct err *err)
 {
 	CLEAN(free_ptr) char *dir = xstrdup(f->dir);
 	struct sftp_reply r;
+	struct sftp_call call = {0};
 	int rc = sftp_simple(l, SFTP_STAT, *dir ? dir : "/", &r, err);
 
 	if (rc || sftp_is_dir(&r))
 		return rc;
 	for (char *c = dir; *c && !rc;) {
-		struct sftp_call call = {.id = sftp_id(l)};
-
+		call = (struct sftp_call){.id = sftp_id(l)};
 		c += 1 + strcspn(c + 1, "/");
 		char cut = *c;
 
@@ -292,7 +292,11 @@ static int make_root(struct sftp_store *f, struct sftp_link *l, struct err *err)
 		*c = cut;
 		rc = sftp_await(l, &call, 1, err);
 	}
-	return rc;
+	if (!rc) /* whoever made it */
+		rc = sftp_simple(l, SFTP_STAT, *dir ? dir : "/", &r, err);
+	if (rc || sftp_is_dir(&r))
+		return rc;
+	return sftp_odd(sftp_write_error(f, l, &call.r, "make", *dir ? dir : "/", err), err);
 }
 
 static int look_in(struct sftp_store *f, bool create, struct err *err)

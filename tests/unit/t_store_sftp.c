@@ -33,9 +33,21 @@ static int open_library(const char *place, struct store **ret, struct err *err)
 	return sshd_store(&server, 0, place, &(struct store_config){.create = true, .ssh_library = true}, ret, err);
 }
 
+/* The driver slows itself down slice by slice; the rate is beyond what any test needs. */
+static int open_throttled(const char *place, struct store **ret, struct err *err)
+{
+	struct store *below;
+	int rc = open_child(place, &below, err);
+
+	if (!rc)
+		*ret = store_throttle_new(below, &(struct store_throttle){.rate = 1u << 30, .from_min = -1});
+	return rc;
+}
+
 static const struct conformance_driver drivers[] = {
         {.name = "sftp through ssh", .open = open_child},
         {.name = "sftp through libssh2", .open = open_library},
+        {.name = "sftp with a rate", .open = open_throttled},
 };
 
 /* --- helpers of the tests below --- */
@@ -176,6 +188,16 @@ START_TEST(a_directory_that_is_not_there_is_unreachable_and_not_empty)
 	ck_assert_int_eq(store_list_all(here, "", &(struct store_keys){0}, &err), -ERR_UNREACHABLE);
 	ck_assert_int_eq(store_remove(here, "a/b", &err), -ERR_UNREACHABLE);
 	ck_assert_int_eq(store_put_bytes(here, "c", "x", 1, &err), -ERR_UNREACHABLE);
+}
+END_TEST
+
+START_TEST(a_directory_that_cannot_be_made_is_told)
+{
+	struct store *s;
+	struct err err = ERR_INIT;
+
+	ck_assert_int_eq(sshd_store(&server, 0, "/proc/none/site", &by_backend[_i], &s, &err), -ERR_IO);
+	ck_assert_ptr_nonnull(strstr(err.msg, "/proc/none/site"));
 }
 END_TEST
 
@@ -633,7 +655,8 @@ static void add_each(TCase *tc, const TTest *const *tests, size_t n)
 static TCase *places(void)
 {
 	TCase *tc = tcase_create("places");
-	const TTest *const tests[] = {a_site_whose_host_key_is_not_pinned_is_denied,
+	const TTest *const tests[] = {a_directory_that_cannot_be_made_is_told,
+	        a_site_whose_host_key_is_not_pinned_is_denied,
 	        objects_cannot_be_written_to_and_leave_nothing_beside_them, lists_hold_files_of_valid_names_only,
 	        a_tree_of_many_directories_is_listed_in_order, the_site_tells_its_time_and_leaves_nothing,
 	        a_thief_of_the_key_can_overwrite_and_remove, a_site_that_may_not_be_written_to_denies,
