@@ -325,10 +325,14 @@ static int read_footer(struct data_worker *w, struct opened *o, struct pack_code
 	int rc = 0;
 
 	while (need) {
+		struct err why = ERR_INIT; /* a guess that was too short is no failure, and leaves no trace of one */
+
 		rc = view_tail(&w->view, need, &tail, &n, err);
 		if (rc)
 			return rc;
-		rc = pack_footer_tail(coder, tail, n, w->view.size, &o->e, &o->n, &need, err);
+		rc = pack_footer_tail(coder, tail, n, w->view.size, &o->e, &o->n, &need, &why);
+		if (rc && !need)
+			*err = why;
 	}
 	return rc;
 }
