@@ -1,11 +1,16 @@
 #!/bin/sh
 # links.sh [RTT-MS...]: packs of 32 MiB to and from distant sites, beside rclone and restic over the same link: a proxy on loopback that
 # delays. Prints MiB/s, the median of REPS. PACKS, THREADS; the server's files lie in SITE (default: memory, so that no disk is measured).
-# S3 rows where ENDPOINT (http://ADDRESS:PORT), BUCKET, AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY are given.
+# S3 rows where ENDPOINT (http://ADDRESS:PORT), BUCKET, AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY are given, or within tests/with-servers.
 # restic has no plain copy: its rows are a backup of random files and a restore of it, with all that costs it.
 set -eu
 cd "$(dirname "$0")/../.."
 B=${B:-build/release} REPS=${REPS:-3} PACKS=${PACKS:-12} THREADS=${THREADS:-4}
+if [ -n "${HOLDFAST_S3_ENDPOINT:-}" ]; then
+	ENDPOINT=$HOLDFAST_S3_ENDPOINT BUCKET=links-$$
+	export AWS_ACCESS_KEY_ID="$HOLDFAST_S3_KEY" AWS_SECRET_ACCESS_KEY="$HOLDFAST_S3_SECRET" REGION=default AWS_DEFAULT_REGION=default
+fi
+KINDS=${KINDS:-sftp s3}
 TOOLS=${TOOLS:-holdfast libssh2 rclone restic}
 SITE=${SITE:-/dev/shm}
 T=$(mktemp -d "${TMPDIR:-/dev/shm}/holdfast-links.XXXXXX")
@@ -125,18 +130,17 @@ measure() { # KIND TOOL
 
 printf '%s packs of 32 MiB, %s at a time, MiB/s, median of %s\n' "$PACKS" "$THREADS" "$REPS"
 for RTT in "${@:-0}"; do
-	link "127.0.0.1:$(cat "$T/sshd/port")" "$RTT"
-	tests/lib/sshd.sh --pin "$T/sshd" "$PORT" >"$T/known"
-	for tool in $TOOLS; do
-		LIB=
-		[ $tool != libssh2 ] || LIB=1
-		measure sftp $tool
+	for kind in $KINDS; do
+		[ "$kind" = sftp ] || [ -n "${ENDPOINT:-}" ] || continue
+		target=127.0.0.1:$(cat "$T/sshd/port")
+		[ "$kind" = sftp ] || target=${ENDPOINT#http://}
+		link "$target" "$RTT"
+		tests/lib/sshd.sh --pin "$T/sshd" "$PORT" >"$T/known"
+		for tool in $TOOLS; do
+			LIB=
+			[ "$tool" != libssh2 ] || LIB=1
+			[ "$kind$tool" = s3libssh2 ] || measure "$kind" "$tool"
+		done
+		unlink_
 	done
-	unlink_
-	[ -n "${ENDPOINT:-}" ] || continue
-	link "${ENDPOINT#http://}" "$RTT"
-	for tool in $TOOLS; do
-		[ $tool = libssh2 ] || measure s3 $tool
-	done
-	unlink_
 done
