@@ -7,7 +7,7 @@
 #include "base/queue.h"
 #include "repo/list.h"
 
-enum { BATCH_ITEMS = 512, BATCH_TEXT = 64 << 10, BATCHES = 3 };
+enum { BATCH_ITEMS = 512, BATCH_TEXT = 64 << 10, BATCHES = 8 };
 
 struct found {
 	bool is_note;

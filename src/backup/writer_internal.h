@@ -81,7 +81,7 @@ struct slot {
 	char *path;          /* entries: first path */
 	size_t n_path;
 };
-#define RING_SLOTS_A_WORKER 12u
+#define RING_SLOTS_A_WORKER 32u
 struct ring {
 	struct packer *packer;
 	pthread_mutex_t mutex;
