@@ -24,11 +24,18 @@ at_exit() {
 trap at_exit EXIT
 trap 'exit 130' INT TERM
 BENCH=$B/bench/store PROXY=$B/linkproxy
+[ -x "$BENCH" ] && [ -x "$PROXY" ] || { echo "links.sh: no $BENCH or no $PROXY; make bench-links builds them" >&2; exit 1; }
 export RESTIC_PASSWORD=bench RESTIC_CACHE_DIR="$T/cache" XDG_CONFIG_HOME="$T" HOME="$T"
 USER_NAME=$(id -un)
 
 now() { date +%s.%N; }
-await() { until [ -s "$1" ]; do sleep 0.02; done; }
+# await FILE PID: until the process has written it
+await() {
+	until [ -s "$1" ]; do
+		kill -0 "$2" 2>/dev/null || { echo "links.sh: no $1" >&2; exit 1; }
+		sleep 0.02
+	done
+}
 median() { sort -n | awk '{v[NR] = $1} END {printf "%.0f", v[int((NR + 1) / 2)]}'; }
 # rate COMMAND...: MiB of the packs by the command's seconds
 rate() {
@@ -44,13 +51,13 @@ while [ $i -lt "$PACKS" ]; do
 	i=$((i + 1))
 done
 tests/lib/sshd.sh "$T/sshd" & PIDS="$PIDS $!"
-await "$T/sshd/pid"
+await "$T/sshd/pid" $!
 
 link() {
 	rm -f "$T/port"
 	"$PROXY" --target "$1" --delay $(($2 / 2)) --port-file "$T/port" & LINK=$!
 	PIDS="$PIDS $LINK"
-	await "$T/port"
+	await "$T/port" "$LINK"
 	PORT=$(cat "$T/port")
 }
 unlink_() {
