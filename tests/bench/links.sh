@@ -106,9 +106,9 @@ run_s3() { # TOOL put|get
 	endpoint=http://127.0.0.1:$PORT
 	case $1 in
 	holdfast)
-		ENDPOINT=$endpoint "$BENCH" "$2" "s3://$BUCKET/hf$RUN" "$PACKS" 32 "$THREADS" ;;
+		ENDPOINT=$endpoint "$BENCH" "$2" "s3://$BUCKET/hf$RTT-$RUN" "$PACKS" 32 "$THREADS" ;;
 	rclone)
-		remote=":s3,provider=Ceph,endpoint='$endpoint',access_key_id=$AWS_ACCESS_KEY_ID,secret_access_key=$AWS_SECRET_ACCESS_KEY:$BUCKET/rclone$RUN"
+		remote=":s3,provider=Ceph,endpoint='$endpoint',access_key_id=$AWS_ACCESS_KEY_ID,secret_access_key=$AWS_SECRET_ACCESS_KEY:$BUCKET/rclone$RTT-$RUN"
 		if [ "$2" = put ]; then
 			rate rclone copy --transfers "$THREADS" "$T/src" "$remote"
 		else
@@ -117,7 +117,7 @@ run_s3() { # TOOL put|get
 		fi ;;
 	restic)
 		what=$2
-		set -- restic -q -r "s3:$endpoint/$BUCKET/restic$RUN" --pack-size 32 --compression off
+		set -- restic -q -r "s3:$endpoint/$BUCKET/restic$RTT-$RUN" --pack-size 32 --compression off
 		run_restic "$what" "$@" ;;
 	esac
 }
