@@ -9,12 +9,6 @@
 #define CAPS_TOLD                                                                                                      \
 	(uint32_t)(STORE_CREATE_ONLY | STORE_RANGE | STORE_OBJECT_LOCK | STORE_LIST_STRONG | STORE_VERSIONS | STORE_WITNESS)
 
-struct remote {
-	struct store base;
-	struct wire *w;
-	unsigned number;
-};
-
 static struct remote *remote_of(struct store *s)
 {
 	return (struct remote *)s;
@@ -330,6 +324,7 @@ static int remote_cosign(struct store *s, const void *p, size_t n, struct buf *r
 
 static void remote_free(struct store *s)
 {
+	trouble_leave(remote_of(s));
 	free(s->name);
 	free(remote_of(s));
 }
@@ -354,15 +349,18 @@ static const struct store_ops remote_ops = {
 
 int wire_store_open(struct wire *w, unsigned number, const char *name, bool create, struct store **ret, struct err *err)
 {
-	CLEAN(store_free_ptr) struct store *s = xcalloc(1, sizeof(struct remote));
+	struct remote *r = xcalloc(1, sizeof *r);
+	CLEAN(store_free_ptr) struct store *s = &r->base;
 	CLEAN(question_release) struct question q = {0};
 	unsigned char b[4];
 
 	*ret = NULL;
 	s->ops = &remote_ops;
 	s->name = xstrdup(name);
-	remote_of(s)->w = w;
-	remote_of(s)->number = number;
+	s->trouble = &r->trouble;
+	r->w = w;
+	r->number = number;
+	trouble_join(r);
 	question_init(&q, s, WIRE_OPEN, NULL);
 	enc_u8(&q.args, create);
 	int rc = ask_for(s, &q, "open", b, sizeof b, err);

@@ -195,6 +195,7 @@ static int agree(struct wire *w, struct err *err)
 {
 	const struct hello *h = &w->peer;
 
+	w->version = MIN(h->max, WIRE_VERSION_MAX);
 	if (h->min <= WIRE_VERSION_MAX && h->max >= WIRE_VERSION_MIN)
 		return 0;
 	(void)err_set(err, ERR_UNSUPPORTED,

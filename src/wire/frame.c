@@ -84,6 +84,8 @@ static const struct {
         [FRAME_PING] = {0, 0, false},
         [FRAME_PONG] = {0, 0, false},
         [FRAME_BYE] = {2, BYE_MAX, false},
+        [FRAME_TROUBLE] = {TROUBLE_LEN, TROUBLE_LEN, false},
+        [FRAME_GIVE_UP] = {GIVE_UP_LEN, GIVE_UP_LEN, false},
 };
 
 void frame_head(unsigned char out[FRAME_HEAD], enum frame_type type, uint32_t id, size_t n)

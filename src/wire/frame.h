@@ -17,6 +17,8 @@
 #define TEXT_MAX 255 /* version, role */
 #define ARGS_MAX 4096
 #define RESULT_MAX 4096
+#define TROUBLE_LEN 7
+#define GIVE_UP_LEN 3
 
 enum frame_type {
 	FRAME_HELLO = 1, /* first in both directions */
@@ -33,6 +35,9 @@ enum frame_type {
 	FRAME_PING,
 	FRAME_PONG,
 	FRAME_BYE, /* text: why, "" when all is well */
+	/* from version 2 on */
+	FRAME_TROUBLE, /* from who serves: u16 store, u8 retrying, u32 refusals */
+	FRAME_GIVE_UP, /* from who asks: u16 store, u8 given up */
 };
 struct frame {
 	enum frame_type type;

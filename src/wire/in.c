@@ -183,6 +183,10 @@ static int on_short(struct wire *w, const struct frame *f, const unsigned char *
 		return 0;
 	case FRAME_BYE:
 		return on_bye(w, p, f->n, err);
+	case FRAME_TROUBLE:
+		return trouble_on_told(w, p, err);
+	case FRAME_GIVE_UP:
+		return trouble_on_give_up(w, p, err);
 	default:
 		return err_set(err, ERR_FORMAT, "a second greeting");
 	}

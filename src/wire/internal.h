@@ -32,6 +32,18 @@ struct served {
 	struct wire_served s;
 	struct store *opened; /* by s.open */
 	pthread_mutex_t one;  /* held for a request at a store that is not thread-safe */
+	bool asked;           /* the other end opened it, and hears of its trouble */
+	bool told_retrying;   /* what it heard last */
+	unsigned told_refusals;
+};
+/* A store at the other end, as long as it is used here. */
+struct remote {
+	struct store base; /* first */
+	struct wire *w;
+	struct remote *next;
+	unsigned number;
+	struct store_trouble trouble; /* give_up is told to the other end, the rest by it */
+	bool told_give_up;
 };
 struct request;
 struct call;
@@ -42,6 +54,7 @@ struct wire {
 	const atomic_bool *cancel;
 	int64_t hello_ms, idle_ms;
 	struct hello peer;
+	unsigned version; /* that both speak */
 
 	pthread_mutex_t m; /* all below, unless it says otherwise */
 	pthread_cond_t changed; /* life, calls' slots, bodies */
@@ -52,6 +65,7 @@ struct wire {
 	struct call *calls;
 	size_t n_calls;
 	uint32_t last_call;
+	struct remote *remotes;
 
 	/* what we serve */
 	struct request *requests, *waiting, **waiting_end; /* all; those that no thread has taken up */
@@ -99,6 +113,24 @@ void out_take(struct wire *w);
 void out_give(struct wire *w);
 int out_frame(struct wire *w, enum frame_type type, uint32_t id, const void *p, size_t n, struct err *err) HF_NODISCARD;
 void *out_pinger(void *arg);
+
+/* --- trouble.c: how stores are doing, told without being asked --- */
+struct news {
+	enum frame_type type;
+	size_t n;
+	unsigned char p[TROUBLE_LEN];
+};
+/* Under the lock: whether there are stores that news may come of, and whether there is some. */
+bool trouble_watched(const struct wire *w);
+bool trouble_due(const struct wire *w);
+/* The rest takes the lock itself. The next news, which counts as told: for who has the turn to write. */
+bool trouble_news(struct wire *w, struct news *ret);
+void trouble_begin(struct wire *w, struct served *at); /* it was opened */
+void trouble_join(struct remote *r);
+void trouble_leave(struct remote *r);
+/* For the reader. */
+int trouble_on_told(struct wire *w, const unsigned char *p, struct err *err) HF_NODISCARD;
+int trouble_on_give_up(struct wire *w, const unsigned char *p, struct err *err) HF_NODISCARD;
 
 /* in.c: the reader */
 int in_fill(struct wire *w, size_t want, int64_t deadline_ns, size_t *ret, struct err *err) HF_NODISCARD;

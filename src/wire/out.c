@@ -106,13 +106,17 @@ static int write_frame(struct wire *w, enum frame_type type, uint32_t id, const 
 	return write_all(w, v, n ? 2 : 1, err);
 }
 
-/* Pings and pongs go in front: they are what keeps a busy connection alive. */
-static int write_pings(struct wire *w, struct err *err)
+/* Pings and pongs go in front: they are what keeps a busy connection alive. So does news: what follows may be asked or answered
+ * because of it. */
+static int write_short(struct wire *w, struct err *err)
 {
+	struct news news;
 	int rc = atomic_exchange(&w->pong_due, false) ? write_frame(w, FRAME_PONG, 0, NULL, 0, err) : 0;
 
 	if (!rc && atomic_exchange(&w->ping_due, false))
 		rc = write_frame(w, FRAME_PING, 0, NULL, 0, err);
+	while (!rc && trouble_news(w, &news))
+		rc = write_frame(w, news.type, 0, news.p, news.n, err);
 	return rc;
 }
 
@@ -120,7 +124,7 @@ int out_frame(struct wire *w, enum frame_type type, uint32_t id, const void *p, 
 {
 	if (wire_dead(w, NULL))
 		return wire_why(w, err);
-	int rc = write_pings(w, err);
+	int rc = write_short(w, err);
 
 	return rc ? rc : write_frame(w, type, id, p, n, err);
 }
@@ -134,21 +138,24 @@ int wire_send(struct wire *w, enum frame_type type, uint32_t id, const void *p, 
 	return rc;
 }
 
-/* The reader must never wait for room, so another thread sends what it owes. */
+/* The reader must never wait for room, so another thread sends what it owes, and what nobody asked for. */
 void *out_pinger(void *arg)
 {
 	struct wire *w = arg;
 
 	pthread_mutex_lock(&w->m);
 	while (!w->why.code) {
-		if (!atomic_load(&w->ping_due) && !atomic_load(&w->pong_due)) {
-			pthread_cond_wait(&w->pings, &w->m);
+		if (!trouble_due(w) && !atomic_load(&w->ping_due) && !atomic_load(&w->pong_due)) {
+			if (trouble_watched(w))
+				wire_wait(w, &w->pings);
+			else
+				pthread_cond_wait(&w->pings, &w->m);
 			continue;
 		}
 		pthread_mutex_unlock(&w->m);
 		out_take(w);
 		if (!wire_dead(w, NULL))
-			(void)!write_pings(w, NULL);
+			(void)!write_short(w, NULL);
 		out_give(w);
 		pthread_mutex_lock(&w->m);
 	}

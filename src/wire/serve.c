@@ -64,6 +64,7 @@ static int serve_open(struct service *v, struct rd *a, struct err *err)
 	pthread_mutex_unlock(&v->at->one);
 	if (rc)
 		return rc;
+	trouble_begin(w, v->at);
 	enc_u32(v->result, v->at->opened->caps | (v->at->s.cosign ? STORE_WITNESS : 0));
 	return 0;
 }

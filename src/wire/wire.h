@@ -23,7 +23,7 @@
 #include "store/store.h"
 
 #define WIRE_VERSION_MIN 1
-#define WIRE_VERSION_MAX 1
+#define WIRE_VERSION_MAX 2
 #define WIRE_FRAME_MAX ((size_t)256 << 10) /* with its header */
 #define WIRE_REQUESTS 32                   /* under way at once, in each direction */
 #define WIRE_WINDOW ((size_t)4 << 20)
@@ -98,7 +98,8 @@ void wire_serve_store(struct wire *w, unsigned number, const struct wire_served 
 bool wire_key_digest(const char *key, unsigned char ret[32]);
 /*
  * The other end's store of that number. Caps are those of the store there, without LOCAL and REMOVE, with REMOTE,
- * THREADSAFE, PACED and DIGEST. ERR_MISSING: it serves none under that number.
+ * THREADSAFE, PACED and DIGEST. Its trouble is that of the store there, and who gives it up gives that one up, both a
+ * moment later. ERR_MISSING: it serves none under that number.
  */
 int wire_store_open(struct wire *w, unsigned number, const char *name, bool create, struct store **ret, struct err *err)
         HF_NODISCARD;

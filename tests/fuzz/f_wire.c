@@ -66,7 +66,7 @@ static void serve(struct wire *w, struct store *s)
 static void connection(char end, const uint8_t *data, size_t size)
 {
 	CLEAN(buf_release) struct buf b = BUF_INIT(INPUT_MAX + 8192), hello = BUF_INIT(4096);
-	const struct hello h = {.min = 1, .max = 1, .version = "0", .role = ""};
+	const struct hello h = {.min = WIRE_VERSION_MIN, .max = WIRE_VERSION_MAX, .version = "0", .role = ""};
 	const struct wire_opts o = {.name = "other", .idle_ms = 2000};
 	unsigned char head[FRAME_HEAD];
 	struct wire *w;

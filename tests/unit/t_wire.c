@@ -22,7 +22,7 @@ START_TEST(frames_with_lengths_or_numbers_that_their_type_does_not_have_are_refu
 		int type;
 		uint32_t id, n;
 		bool good;
-	} t[] = {{0, 0, 0, false}, {12, 0, 0, false}, {255, 1, 4, false}, {FRAME_HELLO, 0, 7, false},
+	} t[] = {{0, 0, 0, false}, {14, 0, 0, false}, {255, 1, 4, false}, {FRAME_HELLO, 0, 7, false},
 	        {FRAME_HELLO, 0, 4097, false}, {FRAME_HELLO, 1, 100, false}, {FRAME_REQUEST, 1, 11, false},
 	        {FRAME_REQUEST, 1, 12, true}, {FRAME_REQUEST, 0, 12, false}, {FRAME_REQUEST, 1, 4109, false},
 	        {FRAME_BODY, 1, 0, false}, {FRAME_BODY, 1, 1, true}, {FRAME_BODY, 1, FRAME_PAYLOAD, true},
@@ -30,7 +30,8 @@ START_TEST(frames_with_lengths_or_numbers_that_their_type_does_not_have_are_refu
 	        {FRAME_CANCEL, 1, 0, true}, {FRAME_GRANT, 1, 3, false}, {FRAME_GRANT, 1, 4, true}, {FRAME_PART, 1, 0, false},
 	        {FRAME_DONE, 1, 6, false}, {FRAME_DONE, 1, 7, true}, {FRAME_DONE, 1, 100000, false},
 	        {FRAME_ALLOW, 1, 5, false}, {FRAME_PING, 0, 0, true}, {FRAME_PING, 0, 1, false}, {FRAME_PING, 1, 0, false},
-	        {FRAME_BYE, 0, 2, true}, {FRAME_BYE, 0, 2000, false}};
+	        {FRAME_BYE, 0, 2, true}, {FRAME_BYE, 0, 2000, false}, {FRAME_TROUBLE, 0, 7, true}, {FRAME_TROUBLE, 1, 7, false},
+	        {FRAME_TROUBLE, 0, 6, false}, {FRAME_GIVE_UP, 0, 3, true}, {FRAME_GIVE_UP, 0, 4, false}};
 
 	for (size_t i = 0; i < ARRAY_LEN(t); i++) {
 		unsigned char head[FRAME_HEAD];
@@ -146,7 +147,7 @@ START_TEST(versions_without_overlap_are_both_named)
 	(void)other_greets(&o);
 	ck_assert_int_eq(o.rc, -ERR_UNSUPPORTED);
 	ck_assert_ptr_nonnull(strstr(o.err.msg, "holdfast 9.1\\x1b with wire protocol 7 to 9"));
-	ck_assert_ptr_nonnull(strstr(o.err.msg, "this is holdfast " HOLDFAST_VERSION " with 1 to 1"));
+	ck_assert_ptr_nonnull(strstr(o.err.msg, "this is holdfast " HOLDFAST_VERSION " with 1 to 2"));
 	ck_assert_str_eq(o.err.hint, "copy it there");
 	/* the other end learns of it as well: it was greeted before */
 	ck_assert(raw_next(&r, f));
@@ -276,13 +277,27 @@ static void of_bye(struct raw *r)
 {
 	raw_send(r, FRAME_BYE, 0, "\xff\0x", 3);
 }
+static void of_give_up(struct raw *r)
+{
+	raw_send(r, FRAME_GIVE_UP, 0, "\0\0\1", 3);
+}
+static void of_give_up_none(struct raw *r)
+{
+	raw_send(r, FRAME_GIVE_UP, 0, "\xff\xff\1", 3);
+}
+static void of_trouble(struct raw *r)
+{
+	raw_send(r, FRAME_TROUBLE, 0, "\0\0\2\0\0\0\0", 7);
+}
 
 static const struct offence offences[] = {{"unknown type", of_type}, {"a frame of type 3", of_length},
         {"second greeting", of_hello}, {"a frame of type 2", of_short_request}, {"not under way", of_body},
         {"more bytes", of_more_body}, {"request 5 after request 5", of_old_number}, {"more than 32", of_flood},
         {"not under way", of_cancel}, {"more credit", of_grant}, {"not under way", of_grant_early},
         {"not asked", of_part}, {"not asked", of_done}, {"malformed answer", of_bad_done}, {"not asked", of_allow},
-        {"request 1", of_body_after_cancel}, {"malformed good-bye", of_bye}};
+        {"request 1", of_body_after_cancel}, {"malformed good-bye", of_bye},
+        {"given up, which was not opened", of_give_up}, {"given up, which was not opened", of_give_up_none},
+        {"neither there nor over", of_trouble}};
 
 START_TEST(who_breaks_the_rules_is_told_and_thrown_out)
 {

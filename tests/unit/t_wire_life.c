@@ -1,5 +1,6 @@
 /* Connections over time: silence, ends that hang, links that are cut, jobs. */
 #include <check.h>
+#include <limits.h>
 #include <poll.h>
 #include <pthread.h>
 #include <signal.h>
@@ -305,6 +306,139 @@ START_TEST(who_leaves_between_requests_leaves_well_and_in_the_middle_does_not)
 }
 END_TEST
 
+/* --- trouble with a store that is served --- */
+
+/* A site of the other end's, behind its retry filter; rule: what befalls it. */
+static struct store *troubled_site(const char *name, const char *rule)
+{
+	const char *const rules[] = {rule, NULL};
+	struct store *s = new_mem(name);
+	struct err err = ERR_INIT;
+
+	if (rule)
+		must(store_fault_new(s, rules, &s, &err), &err);
+	s->caps |= STORE_REMOTE;
+	return store_retry_new(s, &(struct store_retry){.base_ms = 1, .cap_ms = 20, .reserve = UINT_MAX});
+}
+
+struct two_sites {
+	struct pair p;
+	struct store *there[2], *here[2];
+};
+
+static void two_sites_init(struct two_sites *t, const char *rule)
+{
+	struct err err = ERR_INIT;
+
+	t->there[0] = troubled_site("near", NULL);
+	t->there[1] = troubled_site("far", rule);
+	pair_init(&t->p);
+	pair_greet(&t->p);
+	for (unsigned i = 0; i < 2; i++)
+		wire_serve_store(t->p.there, i, &(struct wire_served){.store = t->there[i]});
+	wire_start(t->p.there);
+	for (unsigned i = 0; i < 2; i++)
+		must(wire_store_open(t->p.here, i, i ? "far" : "near", false, &t->here[i], &err), &err);
+}
+
+static void two_sites_release(struct two_sites *t)
+{
+	for (int i = 0; i < 2; i++)
+		store_free(t->here[i]);
+	pair_release(&t->p);
+	for (int i = 0; i < 2; i++)
+		store_free(t->there[i]);
+}
+
+/* As a source does at a protected host: its patience ends what the controller would try for a quarter of an hour. */
+START_TEST(a_site_that_is_away_behind_the_other_end_is_given_up)
+{
+	static const struct store_piece piece = {"x", 1};
+	struct two_sites t;
+	char key[32];
+
+	two_sites_init(&t, "put * fail UNREACHABLE");
+	for (int round = 0; round < 2; round++) { /* the second fan-out begins anew: nothing stays given up */
+		struct store_multi *m = store_multi_new(t.here, 2, &(struct store_multi_opts){.patience_ms = 300});
+
+		for (int i = 0; i < 20; i++) {
+			(void)snprintf(key, sizeof key, "p/%d.%d", round, i);
+			store_multi_put(m, key, &(struct store_src){&piece, 1}, NULL, NULL);
+		}
+		store_multi_wait(m);
+		ck_assert_ptr_null(store_multi_error(m, 0));
+		const struct err *why = store_multi_error(m, 1);
+
+		ck_assert_ptr_nonnull(why);
+		ck_assert_int_eq(why->code, ERR_UNREACHABLE);
+		ck_assert_msg(strstr(why->msg, "given up, as nothing arrived there") != NULL, "%s", why->msg);
+		ck_assert_msg(strstr(why->msg, "tried ") != NULL, "%s", why->msg);
+		store_multi_free(m);
+	}
+	int n = 0;
+
+	must(store_list(t.there[0], "p/", NULL, count_key, &n, NULL), NULL);
+	ck_assert_int_eq(n, 40);
+	/* who comes next is not given up because somebody else was impatient */
+	while (!atomic_load(&t.there[1]->trouble->give_up))
+		(void)poll(NULL, 0, 1);
+	store_free(t.here[1]);
+	must(wire_store_open(t.p.here, 1, "far", false, &t.here[1], NULL), NULL);
+	ck_assert(!atomic_load(&t.there[1]->trouble->give_up));
+	two_sites_release(&t);
+}
+END_TEST
+
+START_TEST(trouble_that_passes_is_told_and_told_to_be_over)
+{
+	struct two_sites t;
+	struct err err = ERR_INIT;
+
+	two_sites_init(&t, "put * fail UNREACHABLE times 5");
+	must(store_put_bytes(t.here[1], "a/b", "text", 4, &err), &err);
+	while (atomic_load(&t.here[1]->trouble->refusals) != 5 || atomic_load(&t.here[1]->trouble->retrying))
+		(void)poll(NULL, 0, 1);
+	ck_assert_uint_eq(atomic_load(&t.here[0]->trouble->refusals), 0);
+	expect_text(t.there[1], "a/b", "text");
+	two_sites_release(&t);
+}
+END_TEST
+
+/* Trouble at the store of a real end, told frame by frame; and nothing of it to who speaks version 1. */
+START_TEST(an_end_of_version_1_hears_of_no_trouble_and_is_told_to_keep_its_own)
+{
+	CLEAN(store_free_ptr) struct store *s = troubled_site("old", "put * fail UNREACHABLE times 5");
+	CLEAN(pair_release) struct pair p;
+	struct raw r = {0};
+	struct raw_frame *f = xmalloc(sizeof *f);
+	struct err err = ERR_INIT;
+
+	pair_init(&p);
+	r.in = p.here_in;
+	r.out = p.here_out;
+	raw_hello(&r, 1, 1, "old", "");
+	must(wire_new(p.there_in, p.there_out, &(struct wire_opts){.name = "old"}, &p.there, &err), &err);
+	wire_serve_store(p.there, 0, &(struct wire_served){.store = s});
+	wire_start(p.there);
+	ck_assert(raw_next(&r, f));
+	ck_assert_int_eq(f->type, FRAME_HELLO);
+	raw_ask(&r, 1, WIRE_OPEN, NULL, 0, "\0", 1);
+	ck_assert(raw_next(&r, f));
+	raw_ask(&r, 2, WIRE_PUT, "a/b", 1, NULL, 0);
+	raw_send(&r, FRAME_BODY, 2, "x", 1);
+	ck_assert(raw_next(&r, f));
+	ck_assert_int_eq(f->type, FRAME_DONE);
+	ck_assert_uint_eq(f->id, 2);
+	ck_assert_uint_eq(atomic_load(&s->trouble->refusals), 5);
+	raw_send(&r, FRAME_GIVE_UP, 0, "\0\0\1", 3);
+	ck_assert(raw_next(&r, f));
+	ck_assert_int_eq(f->type, FRAME_BYE);
+	ck_assert_int_eq(wire_run(p.there, &err), -ERR_UNREACHABLE);
+	ck_assert_ptr_nonnull(strstr(err.msg, "has no such frame"));
+	free(f);
+}
+END_TEST
+
 /* --- jobs --- */
 
 struct seen {
@@ -478,6 +612,8 @@ static Suite *life_suite(void)
 	        an_end_that_talks_but_never_reads_is_given_up,
 	        who_leaves_between_requests_leaves_well_and_in_the_middle_does_not, a_flag_ends_what_waits,
 	        a_job_tells_its_progress_and_its_result_beside_an_error, a_job_is_cancelled,
+	        a_site_that_is_away_behind_the_other_end_is_given_up, trouble_that_passes_is_told_and_told_to_be_over,
+	        an_end_of_version_1_hears_of_no_trouble_and_is_told_to_keep_its_own,
 	        one_job_at_a_time_and_none_outlives_its_connection, a_job_uses_stores_of_who_asked};
 
 	tcase_set_timeout(tc, 120);
