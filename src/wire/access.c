@@ -216,6 +216,7 @@ int wire_access_allow(void *arg, enum wire_op op, const char *key, struct err *e
 	case WIRE_CLOCK:
 		return 0;
 	case WIRE_PUT:
+	case WIRE_SAME:
 		return may(a, PUT, "put", key, err);
 	case WIRE_GET:
 	case WIRE_OLDER:

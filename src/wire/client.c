@@ -79,19 +79,99 @@ static int put_piece(struct store *s, struct call *c, const struct store_piece *
 	return rc;
 }
 
-static int remote_put(struct store *s, const char *key, const struct store_src *src, struct err *err)
+static int put_body(struct store *s, struct call *c, const struct store_src *src, struct err *err)
 {
-	CLEAN(question_release) struct question q;
-	CLEAN(call_free) struct call *c = NULL;
-
-	question_init(&q, s, WIRE_PUT, key);
-	for (size_t i = 0; i < src->n_pieces; i++)
-		q.ask.body += src->piece[i].n;
-	int rc = call_begin(remote_of(s)->w, question_of(&q), &c, err);
+	int rc = 0;
 
 	for (size_t i = 0; !rc && i < src->n_pieces; i++)
 		rc = put_piece(s, c, &src->piece[i], err);
 	return rc ? rc : call_end(c, NULL, err);
+}
+
+/* Have the other end put what request id brings; *done false when it cannot be had from there. */
+static int put_same(struct store *s, const char *key, uint32_t id, bool *done, struct err *err)
+{
+	CLEAN(question_release) struct question q;
+	unsigned char answer;
+
+	question_init(&q, s, WIRE_SAME, key);
+	enc_u32(&q.args, id);
+	int rc = ask_for(s, &q, "same", &answer, 1, err);
+
+	if (!rc && answer > 1)
+		rc = malformed(s, "same", err);
+	*done = !rc && answer;
+	return rc;
+}
+
+/* The newest request that brings bytes of this digest, 0: none. */
+static uint32_t sent_find(const struct wire *w, const unsigned char digest[SHA256_LEN])
+{
+	for (size_t i = w->n_sent; i && i + SENT_MAX > w->n_sent; i--)
+		if (!memcmp(w->sent[(i - 1) % SENT_MAX].digest, digest, SHA256_LEN))
+			return w->sent[(i - 1) % SENT_MAX].id;
+	return 0;
+}
+
+static void sent_note(struct wire *w, const unsigned char digest[SHA256_LEN], uint32_t id)
+{
+	memcpy(w->sent[w->n_sent % SENT_MAX].digest, digest, SHA256_LEN);
+	w->sent[w->n_sent++ % SENT_MAX].id = id;
+}
+
+/*
+ * Begin to send what no other put sends, or have it taken from that one (*c NULL then). Whose bytes could not be had is not
+ * asked again: the first who learns of it sends them anew, and the others ask him.
+ */
+static int begin_or_share(struct store *s, const char *key, const unsigned char digest[SHA256_LEN], struct question *q,
+        struct call **c, struct err *err)
+{
+	struct wire *w = remote_of(s)->w;
+	uint32_t id = 0;
+	bool done = false;
+	int rc = 0;
+
+	while (!rc && !done && !*c) {
+		uint32_t in_vain = id;
+
+		pthread_mutex_lock(&w->sharing);
+		id = sent_find(w, digest);
+		bool ask = id && id != in_vain;
+
+		if (!ask)
+			rc = call_begin(w, question_of(q), c, err);
+		if (!ask && !rc)
+			sent_note(w, digest, (*c)->id);
+		pthread_mutex_unlock(&w->sharing);
+		if (ask)
+			rc = put_same(s, key, id, &done, err);
+	}
+	return rc;
+}
+
+static bool several_stores(struct wire *w)
+{
+	pthread_mutex_lock(&w->m);
+	bool several = w->remotes && w->remotes->next;
+
+	pthread_mutex_unlock(&w->m);
+	return several && w->version >= 2;
+}
+
+static int remote_put(struct store *s, const char *key, const struct store_src *src, struct err *err)
+{
+	CLEAN(question_release) struct question q;
+	CLEAN(call_free) struct call *c = NULL;
+	struct wire *w = remote_of(s)->w;
+	unsigned char digest[SHA256_LEN];
+
+	question_init(&q, s, WIRE_PUT, key);
+	for (size_t i = 0; i < src->n_pieces; i++)
+		q.ask.body += src->piece[i].n;
+	bool share = q.ask.body >= SHARED_MIN && q.ask.body <= SHARED_MAX && wire_key_digest(key, digest) && several_stores(w);
+	int rc = share ? begin_or_share(s, key, digest, &q, &c, err) : call_begin(w, question_of(&q), &c, err);
+
+	return rc || !c ? rc : put_body(s, c, src, err);
 }
 
 /* --- get --- */

@@ -238,6 +238,7 @@ static void release(struct wire *w)
 {
 	call_release_all(w);
 	request_release_all(w);
+	held_release_all(w);
 	for (size_t i = 0; i < STORES_MAX; i++)
 		pthread_mutex_destroy(&w->stores[i].one);
 	for (int i = 0; i < 2; i++)
@@ -247,6 +248,7 @@ static void release(struct wire *w)
 	pthread_cond_destroy(&w->pings);
 	pthread_cond_destroy(&w->out_changed);
 	pthread_mutex_destroy(&w->m);
+	pthread_mutex_destroy(&w->sharing);
 	pthread_mutex_destroy(&w->out_m);
 	free(w->inbuf);
 	free(w->name);
@@ -274,6 +276,7 @@ static struct wire *make(int in_fd, int out_fd, const struct wire_opts *o)
 	w->waiting_end = &w->waiting;
 	w->heard = clock_boot_ns();
 	pthread_mutex_init(&w->m, NULL);
+	pthread_mutex_init(&w->sharing, NULL);
 	pthread_mutex_init(&w->out_m, NULL);
 	for (size_t i = 0; i < STORES_MAX; i++)
 		pthread_mutex_init(&w->stores[i].one, NULL);

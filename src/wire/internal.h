@@ -5,8 +5,14 @@
 #include <pthread.h>
 #include "wire/frame.h"
 #include "base/mem.h"
+#include "crypto/crypto.h"
 
 #define FIRST_BODY ((uint64_t)256 << 10) /* bytes of a body that may come unasked */
+#define KEPT_MAX ((uint64_t)64 << 20)    /* of a body in memory; larger ones are spooled */
+/* Bodies that are worth a question before they are sent once more, and may be kept for it. */
+#define SHARED_MIN (FIRST_BODY + 1)
+#define SHARED_MAX KEPT_MAX
+#define SENT_MAX 32 /* of our puts, the last ones: who sent which bytes */
 #define STORES_MAX 64
 #define POLL_MS 200 /* how often a wait looks at the cancel flag */
 
@@ -33,6 +39,7 @@ struct served {
 	struct store *opened; /* by s.open */
 	pthread_mutex_t one;  /* held for a request at a store that is not thread-safe */
 	bool asked;           /* the other end opened it, and hears of its trouble */
+	bool put_to, given_up; /* by the other end */
 	bool told_retrying;   /* what it heard last */
 	unsigned told_refusals;
 };
@@ -66,6 +73,12 @@ struct wire {
 	size_t n_calls;
 	uint32_t last_call;
 	struct remote *remotes;
+	pthread_mutex_t sharing; /* held from the look at sent to the request that will be in it; taken before m */
+	struct {
+		unsigned char digest[SHA256_LEN];
+		uint32_t id;
+	} sent[SENT_MAX];
+	size_t n_sent; /* counts up */
 
 	/* what we serve */
 	struct request *requests, *waiting, **waiting_end; /* all; those that no thread has taken up */
@@ -76,6 +89,7 @@ struct wire {
 	size_t n_threads;
 	uint64_t bodies; /* bytes granted to bodies of requests */
 	uint64_t body_ticket, body_turn;
+	struct held *held; /* the oldest first */
 	struct served stores[STORES_MAX];
 	wire_job_fn job;
 	void *job_arg;
@@ -188,6 +202,7 @@ struct request {
 	struct stream in;
 	uint64_t in_credit, granted, got; /* bytes of body that may still come; of all that may; that came */
 	uint64_t reserved;
+	struct held *brings; /* a put whose body others may want */
 	uint64_t out_credit;
 	atomic_bool cancelled; /* by the other end, or the connection is gone */
 	bool answered, running, listed;
@@ -199,6 +214,8 @@ int request_body(struct request *r, struct block **ret, struct err *err) HF_NODI
 /* Let n more bytes of body come, which take that much of WIRE_BODIES until the request ends or they are returned. */
 int request_allow(struct request *r, uint64_t n, struct err *err) HF_NODISCARD;
 int request_allow_again(struct request *r, uint64_t n, struct err *err) HF_NODISCARD; /* what was consumed */
+/* Under the lock, wait on c for something to happen; non-zero when r was called off. */
+int request_wait(struct request *r, pthread_cond_t *c, struct err *err) HF_NODISCARD;
 /* The whole body of at most limit bytes. */
 int request_text(struct request *r, size_t limit, struct buf *out, struct err *err) HF_NODISCARD;
 /* For the reader. */
@@ -211,9 +228,39 @@ void request_wake_all(struct wire *w); /* under the lock; cancels them */
 void request_join_all(struct wire *w);
 void request_release_all(struct wire *w);
 
+/* --- held.c: bodies that several stores get --- */
+struct body {
+	struct block **block;
+	size_t n, cap;
+};
+struct held {
+	struct held *next;
+	uint32_t id;     /* of the put that brings it */
+	enum { HELD_COMES, HELD_WHOLE, HELD_NOT } state;
+	struct body body; /* from HELD_WHOLE on it does not change */
+	unsigned char digest[SHA256_LEN];
+	uint64_t bytes;  /* of w->bodies */
+	uint64_t had;    /* a bit for each store that has it, or is getting it */
+	unsigned users;  /* requests that wait for it or read it */
+};
+void body_release(struct body *b);
+/* Under the lock. A request arrived; it has been answered; a store is no longer waited for. */
+void held_expect(struct wire *w, struct request *r);
+void held_brought(struct request *r);
+void held_sweep(struct wire *w);
+bool held_room(struct wire *w, uint64_t n); /* make room for n bytes more; false: wait for w->changed */
+void held_release_all(struct wire *w);
+/* The body that r->brings is here, and what the digest says: b is moved there. */
+void held_keep(struct request *r, struct body *b, const unsigned char digest[SHA256_LEN]);
+/* Wait for the body that request id brings. *ret NULL: it is not to be had; else for held_give(). */
+int held_take(struct request *r, uint32_t id, struct held **ret, struct err *err) HF_NODISCARD;
+void held_give(struct request *r, struct held *h);
+
 /* serve.c, put.c, job.c: run one; result is sent with the answer */
 int serve_store(struct request *r, struct buf *result, struct err *err);
-int serve_put(struct request *r, struct store *s, const char *key, struct err *err);
+int serve_put(struct request *r, struct served *at, struct store *s, const char *key, struct err *err);
+int serve_same(struct request *r, struct served *at, struct store *s, const char *key, uint32_t id, struct buf *result,
+        struct err *err);
 int serve_job(struct request *r, struct err *err);
 
 #endif

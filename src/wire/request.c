@@ -79,6 +79,7 @@ static void answer(struct request *r)
 	pthread_mutex_lock(&w->m);
 	w->bodies -= r->reserved;
 	r->reserved = 0;
+	held_brought(r);
 	r->answered = true;
 	/* Before the answer goes out: whoever has it may ask again at once. */
 	if (r->listed && body_over(r))
@@ -174,6 +175,7 @@ int request_on_ask(struct wire *w, uint32_t id, const void *p, size_t n, struct 
 		r->next = w->requests;
 		w->requests = r;
 		w->n_requests++;
+		held_expect(w, r); /* before any later request can ask for its body */
 		queue_request(w, r);
 	}
 	pthread_mutex_unlock(&w->m);
@@ -273,8 +275,7 @@ int request_on_grant(struct wire *w, uint32_t id, uint32_t n, struct err *err)
 
 /* --- for who serves --- */
 
-/* Wait for something to happen to r, under the lock; non-zero when it was called off. */
-static int wait_on(struct request *r, struct err *err)
+int request_wait(struct request *r, pthread_cond_t *c, struct err *err)
 {
 	struct wire *w = r->w;
 
@@ -285,7 +286,7 @@ static int wait_on(struct request *r, struct err *err)
 	}
 	if (atomic_load(&r->cancelled) || wire_cancelled(w))
 		return err_set(err, ERR_CANCELLED, "stopped by who asked");
-	wire_wait(w, &r->changed);
+	wire_wait(w, c);
 	return 0;
 }
 
@@ -300,7 +301,7 @@ int request_part(struct request *r, const void *p, size_t n, struct err *err)
 		if (atomic_load(&r->cancelled))
 			rc = err_set(err, ERR_CANCELLED, "stopped by who asked");
 		while (!rc && !r->out_credit)
-			rc = wait_on(r, err);
+			rc = request_wait(r, &r->changed, err);
 		size_t take = MIN(n, (size_t)MIN(r->out_credit, FRAME_PAYLOAD));
 
 		r->out_credit -= rc ? 0 : take;
@@ -321,7 +322,7 @@ int request_body(struct request *r, struct block **ret, struct err *err)
 
 	pthread_mutex_lock(&r->w->m);
 	while (!rc && !(*ret = stream_pop(&r->in)) && r->got < r->ask.body)
-		rc = wait_on(r, err);
+		rc = request_wait(r, &r->changed, err);
 	pthread_mutex_unlock(&r->w->m);
 	return rc;
 }
@@ -357,8 +358,8 @@ int request_allow(struct request *r, uint64_t n, struct err *err)
 	pthread_mutex_lock(&w->m);
 	uint64_t mine = w->body_ticket++;
 
-	while (!rc && (w->body_turn != mine || w->bodies > WIRE_BODIES - n))
-		rc = w->why.code || atomic_load(&r->cancelled) ? wait_on(r, err) : (wire_wait(w, &w->changed), 0);
+	while (!rc && (w->body_turn != mine || !held_room(w, n)))
+		rc = request_wait(r, &w->changed, err);
 	/* who gives up must still let the next one pass */
 	while (w->body_turn != mine)
 		wire_wait(w, &w->changed);

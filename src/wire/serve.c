@@ -287,11 +287,13 @@ static bool op_has_key(unsigned op)
 
 static int serve_op(struct service *v, struct rd *a, struct err *err)
 {
+	uint32_t id;
+
 	switch (v->r->ask.op) {
 	case WIRE_OPEN:
 		return serve_open(v, a, err);
 	case WIRE_PUT:
-		return rd_end(a) ? serve_put(v->r, v->s, v->key, err) : malformed(v, err);
+		return rd_end(a) ? serve_put(v->r, v->at, v->s, v->key, err) : malformed(v, err);
 	case WIRE_GET:
 		return serve_get(v, a, err);
 	case WIRE_STAT:
@@ -312,14 +314,23 @@ static int serve_op(struct service *v, struct rd *a, struct err *err)
 		return serve_clock(v, a, err);
 	case WIRE_ATTACK:
 		return serve_attack(v, a, err);
+	case WIRE_SAME:
+		id = rd_u32(a);
+		return rd_end(a) ? serve_same(v->r, v->at, v->s, v->key, id, v->result, err) : malformed(v, err);
 	default:
 		return serve_cosign(v, err);
 	}
 }
 
+/* What waits for bytes that come takes its turn when they are here. */
+static bool takes_its_turn(unsigned op)
+{
+	return op == WIRE_OPEN || op == WIRE_PUT || op == WIRE_SAME;
+}
+
 static int serve_in_turn(struct service *v, struct rd *a, struct err *err)
 {
-	if (v->s->caps & STORE_THREADSAFE)
+	if (takes_its_turn(v->r->ask.op) || v->s->caps & STORE_THREADSAFE)
 		return serve_op(v, a, err);
 	pthread_mutex_lock(&v->at->one);
 	int rc = serve_op(v, a, err);
@@ -354,5 +365,5 @@ int serve_store(struct request *r, struct buf *result, struct err *err)
 
 	if (rc)
 		return rc;
-	return op == WIRE_OPEN ? serve_op(&v, &a, err) : serve_in_turn(&v, &a, err);
+	return serve_in_turn(&v, &a, err);
 }

@@ -104,6 +104,7 @@ void trouble_begin(struct wire *w, struct served *at)
 	if (!at->asked && t)
 		at->told_refusals = atomic_load(&t->refusals); /* those before are another's */
 	at->asked = true;
+	at->given_up = false;
 	if (t) /* who gave it up before had other sites to serve */
 		atomic_store(&t->give_up, false);
 	pthread_cond_signal(&w->pings);
@@ -158,10 +159,14 @@ int trouble_on_give_up(struct wire *w, const unsigned char *p, struct err *err)
 	pthread_mutex_lock(&w->m);
 	struct served *at = number < STORES_MAX ? &w->stores[number] : NULL;
 
-	if (p[2] > 1 || !at || !at->asked)
+	if (p[2] > 1 || !at || !at->asked) {
 		rc = err_set(err, ERR_FORMAT, "store %u is given up, which was not opened", number);
-	else if (at->opened->trouble)
-		atomic_store(&at->opened->trouble->give_up, p[2]);
+	} else {
+		at->given_up = p[2];
+		if (at->opened->trouble)
+			atomic_store(&at->opened->trouble->give_up, p[2]);
+		held_sweep(w);
+	}
 	pthread_mutex_unlock(&w->m);
 	return rc;
 }

@@ -12,7 +12,8 @@
  *
  * Threading: all but wire_new and wire_free may be called by several threads. A connection has a reader thread, a thread
  * for short frames, and one for each request that it serves, at most WIRE_REQUESTS. Memory: of each answer at most
- * WIRE_WINDOW bytes wait for who asked; objects that are put here may take WIRE_BODIES bytes together. Everything that
+ * WIRE_WINDOW bytes wait for who asked; objects that are put here may take WIRE_BODIES bytes together, those among them that are
+ * kept because other stores will get them, too. Everything that
  * waits is bounded by the connection's life: it dies when the other end gives no sign for idle_ms (both ends send pings).
  */
 #ifndef WIRE_WIRE_H
@@ -73,6 +74,7 @@ enum wire_op {
 	WIRE_CLOCK,
 	WIRE_ATTACK,
 	WIRE_COSIGN,
+	WIRE_SAME,
 	WIRE_OP_END
 };
 /* A store as this end serves it. Callbacks may be NULL, and are called by several threads. */
@@ -91,7 +93,8 @@ struct wire_served {
 };
 /*
  * Serve a store under a number below 64, from now on. Puts of keys whose last component is a SHA-256 (64 hex digits,
- * or m. and these) are hashed while they are received: other bytes are ERR_CORRUPT before anything is visible.
+ * or m. and these) are hashed while they are received: other bytes are ERR_CORRUPT before anything is visible. What is put to
+ * several stores under such keys crosses once: the driver asks for it to be put from what came for another one.
  */
 void wire_serve_store(struct wire *w, unsigned number, const struct wire_served *s);
 /* The digest that a key's last component promises; false when it is none. */

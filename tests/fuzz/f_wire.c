@@ -1,6 +1,6 @@
 /*
- * Input: a byte that says which end we are, then what the other end sends behind its greeting. 's': a server with a memory store
- * and the rights of a writer; 'c': a client that opens, lists, reads and puts; 'j': a client that has a job done; 'f': the decoders
+ * Input: a byte that says which end we are, then what the other end sends behind its greeting. 's': a server with a memory store,
+ * twice, and the rights of a writer; 'c': a client that opens, lists, reads and puts; 'j': a client that has a job done; 'f': the decoders
  * of single frames; 'w': a witness's request. The connection must come to an end, and nothing may be there that was not put whole.
  */
 #include <fcntl.h>
@@ -59,7 +59,8 @@ static void serve(struct wire *w, struct store *s)
 	static const struct wire_access a = {.role = WIRE_ROLE_CONTROLLER}; /* as long as the connection */
 	struct err err;
 
-	wire_serve_store(w, 0, &(struct wire_served){.store = s, .allow = wire_access_allow, .arg = (void *)&a});
+	for (unsigned i = 0; i < 2; i++)
+		wire_serve_store(w, i, &(struct wire_served){.store = s, .allow = wire_access_allow, .arg = (void *)&a});
 	(void)!wire_run(w, &err);
 }
 

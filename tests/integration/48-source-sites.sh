@@ -1,5 +1,6 @@
 #!/bin/sh
-# A source on another host and its distant sites, which it reaches through the controller alone: one of them goes away in the middle of a run.
+# A source on another host and its distant sites, which it reaches through the controller alone: one of them goes away in the middle of a run;
+# what all of them get crosses the link to its host once.
 # shellcheck source=tests/lib/lib.sh
 . "$(dirname "$0")/../lib/lib.sh"
 needs /usr/sbin/sshd ssh-keygen
@@ -77,3 +78,42 @@ echo small >"$T/data/small"
 assert_status 0 hf backup "$T/plan.yaml"
 assert_eq "$(site far behind)" 0 "snapshots that the site lacks"
 assert_status 0 hf verify "$T/plan.yaml"
+
+note "what three sites get crosses the link to the source's host once"
+mkfifo "$T/link.in"
+exec 9<>"$T/link.in" # both ways, so that opening it waits for nobody
+# (a shell gives what it starts in the background no input by itself)
+# shellcheck disable=SC2016
+start sh -c 'exec "$@" <&9' sh "$LINKPROXY" --target "127.0.0.1:$port" --control >"$T/link.out"
+lines=0
+# link COMMAND: tells the proxy; its answer in $answer
+link() {
+	lines=$((lines + 1))
+	[ -z "$1" ] || printf '%s\n' "$1" >&9
+	wait_for 30 answered
+	answer=$(sed -n "${lines}p" "$T/link.out")
+}
+answered() {
+	[ "$(wc -l <"$T/link.out")" -ge $lines ]
+}
+link ""
+"$REPO/tests/lib/sshd.sh" --pin "$T/ssh" "$answer" >>"$T/ssh/known_hosts"
+mkdir -p "$T/sites/third"
+sed "s#127.0.0.1:$port\", identity: \"$T/backup.key#127.0.0.1:$answer\", identity: \"$T/backup.key#
+/^  - {name: near/a\\
+  - {name: third, url: \"file://$T/sites/third\"}" "$T/plan.yaml" >"$T/three.yaml"
+assert_status 0 hf init "$T/three.yaml"
+assert_status 0 hf backup "$T/three.yaml" # brings the third what it lacks
+before=$(bytes_below "$T/sites/near")
+head -c 60000000 /dev/urandom >"$T/data/new"
+link "bytes down"
+crossed=$answer
+assert_status 0 hf backup "$T/three.yaml"
+link "bytes down"
+crossed=$((answer - crossed))
+stored=$(($(bytes_below "$T/sites/near") - before))
+for name in near far third; do assert_eq "$(site $name outcome)" committed $name; done
+echo "$crossed bytes crossed, $stored were stored at each of three sites"
+assert_less 60000000 "$stored" "what was stored"
+assert_less "$crossed" $((stored * 6 / 5)) "bytes that crossed"
+assert_status 0 hf verify "$T/three.yaml"

@@ -418,7 +418,7 @@ START_TEST(every_operation_asks_for_the_right_that_it_needs)
 	for (size_t i = 0; i < ARRAY_LEN(objects); i++) {
 		for (enum wire_op op = WIRE_OPEN; op <= WIRE_OP_END; op++) {
 			bool get = table[_i].get[i] == 'g', put = table[_i].put[i] == 'p';
-			bool may = op == WIRE_PUT                          ? put
+			bool may = op == WIRE_PUT || op == WIRE_SAME       ? put
 			           : op == WIRE_GET || op == WIRE_OLDER    ? get
 			           : op == WIRE_EXTEND                     ? a.role == WIRE_ROLE_CONTROLLER
 			           : op == WIRE_COSIGN                     ? writes_log

@@ -333,6 +333,7 @@ START_TEST(requests_that_make_no_sense_are_refused_one_by_one)
 	        {1, WIRE_LIST, 0, "\2\0//\0\0", 6, ERR_FORMAT}, {1, WIRE_LIST, 0, "\0\0", 2, ERR_FORMAT},
 	        {1, WIRE_OPEN, 0, "\2", 1, ERR_FORMAT}, {1, WIRE_OLDER, 0, "\1\0a\0\0\0\0", 7, ERR_FORMAT},
 	        {1, WIRE_ATTACK, 0, "\1\0a\x9", 4, ERR_FORMAT}, {1, WIRE_COSIGN, 0, "", 0, ERR_UNSUPPORTED},
+	        {1, WIRE_SAME, 0, "\1\0a", 3, ERR_FORMAT}, {1, WIRE_SAME, 0, "\1\0a\1\0\0\0", 7, ERR_FORMAT},
 	        {1, WIRE_SYNC, 0, "x", 1, ERR_FORMAT}, {1, WIRE_CLOCK, 0, "x", 1, ERR_FORMAT},
 	        {1, WIRE_EXTEND, 0, "\1\0a", 3, ERR_FORMAT}, {1, WIRE_LOCK, 0, "\1\0a", 3, ERR_UNSUPPORTED}};
 
