@@ -29,7 +29,7 @@ FUZZ := $(patsubst tests/fuzz/%.c,%,$(sort $(wildcard tests/fuzz/f_*.c)))
 FLEET := $(sort $(wildcard tests/fleet/[0-9]*.sh))
 INTEGRATION := $(sort $(wildcard tests/integration/[0-9]*.sh))
 # unit tests of what runs on several threads: they run under the thread sanitizer too
-THREADED := $(filter t_store t_store_s3 t_store_filters t_store_retry t_store_throttle t_store_multi t_probe t_restore t_restore_hostile t_manifest t_reader t_fetch t_session t_session_faults t_check t_base_os t_wire t_wire_life t_wire_same t_vault t_agent t_ssh t_store_sftp,$(UNIT))
+THREADED := $(filter t_store t_store_s3 t_store_filters t_store_retry t_store_throttle t_store_multi t_probe t_restore t_restore_hostile t_manifest t_reader t_fetch t_session t_session_faults t_check t_check_at_site t_base_os t_wire t_wire_life t_wire_same t_vault t_agent t_ssh t_store_sftp,$(UNIT))
 
 AGENTS := $(patsubst agents/%.c,$(B)/holdfast-%,$(wildcard agents/*.c))
 
@@ -74,7 +74,7 @@ STORE_SUITE := $(B)/tests/unit/store_conformance.o $(B)/tests/unit/store_helpers
 $(addprefix $(B)/tests/,t_store t_store_filters t_store_retry t_store_throttle t_store_multi): $(STORE_SUITE) $(B)/tests/unit/store_rich.o
 $(addprefix $(B)/tests/,t_wire t_wire_life t_wire_same t_vault): $(STORE_SUITE) $(B)/tests/unit/store_rich.o $(B)/tests/unit/wire_fixture.o
 $(addprefix $(B)/tests/,t_store_s3 t_s3_lies): $(STORE_SUITE) $(B)/tests/unit/s3_fixture.o
-$(addprefix $(B)/tests/,t_restore t_restore_hostile t_manifest t_reader t_fetch t_check t_session t_session_faults t_replicate t_repair t_scan_repo t_writer): $(B)/tests/unit/repo_fixture.o
+$(addprefix $(B)/tests/,t_restore t_restore_hostile t_manifest t_reader t_fetch t_check t_check_at_site t_session t_session_faults t_replicate t_repair t_scan_repo t_writer): $(B)/tests/unit/repo_fixture.o
 $(addprefix $(B)/tests/,t_session t_session_faults): $(B)/tests/unit/session_fixture.o
 
 $(addprefix $(B)/tests/,t_ssh t_store_sftp t_sftp_cut t_sftp_hostile): $(STORE_SUITE) $(B)/tests/unit/sshd_fixture.o | $(B)/linkproxy

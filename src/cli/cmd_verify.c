@@ -9,6 +9,7 @@ int cmd_verify(struct cli *c, struct err *err)
 	CLEAN(json_release) json_t *result = NULL;
 	struct job_verify_opts opts = {.data = args_flag(c->args, "data"),
 	        .repair = args_flag(c->args, "repair"),
+	        .at_site = args_flag(c->args, "at-site"),
 	        .site = args_text(c->args, "site")};
 
 	if (run_open(&r, c, c->args->operand[0], err))

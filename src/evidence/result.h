@@ -21,7 +21,7 @@
 #define RESULT_MAX (64u << 20) /* ceiling on a result file */
 
 struct result_identity {
-	const char *kind;        /* an id: backup replicate verify restore drill probe locks prune exercise incident */
+	const char *kind;        /* an id: backup replicate verify site-digests restore drill probe locks prune exercise incident */
 	const char *plan;        /* an id */
 	const char *plan_digest; /* hex SHA-256 of the plan file, or NULL */
 	int64_t plan_version;    /* review.version of the plan, or -1 */

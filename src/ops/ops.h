@@ -42,6 +42,7 @@ int job_export(const struct job *j, const struct job_select *sel, const char *co
 struct job_verify_opts {
 	bool data;        /* open every chunk and re-identify it: needs the opening key; otherwise digests of packs only */
 	bool repair;      /* put again from other sites what is missing or damaged, then check */
+	bool at_site;     /* alone: digests as the sites themselves tell them; a result of the kind site-digests, which counts as no verification */
 	const char *site; /* NULL: every one */
 };
 int job_verify(const struct job *j, const struct job_verify_opts *o, json_t **result, struct err *err);

@@ -1,4 +1,4 @@
-/* verify: every site's copies, by digest, or with the opening key down to each chunk. */
+/* verify: every site's copies, by digest, with the opening key down to each chunk, or as the sites themselves tell it. */
 #include <string.h>
 #include "base/clock.h"
 #include "base/log.h"
@@ -25,6 +25,12 @@ static bool damaged(const struct check_result *c)
 	return c->missing || c->corrupt || c->snapshots_broken;
 }
 
+/* Nothing is wrong: who says so? */
+static const char *all_well(const struct job_verify_opts *o)
+{
+	return o->at_site ? "claimed" : "intact";
+}
+
 struct verify {
 	const struct job *j;
 	const struct job_verify_opts *o;
@@ -37,9 +43,12 @@ struct verify {
 
 static void take(struct verify *v, const char *site, const char *source, struct check_result *c, json_t *repaired, int rc, const struct err *why, int64_t ms)
 {
-	json_t *o = json_pack("{s:s, s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "site", site, "source", source, "outcome", rc ? "failed" : c->forks ? "fork" : damaged(c) ? "damaged" : "intact", "packs",
+	json_t *o = json_pack("{s:s, s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "site", site, "source", source, "outcome", rc ? "failed" : c->forks ? "fork" : damaged(c) ? "damaged" : all_well(v->o), "packs",
 		(json_int_t)c->packs, "bytes", (json_int_t)c->pack_bytes, "chunks", (json_int_t)c->chunks, "snapshots", (json_int_t)c->snapshots, "snapshots_broken", (json_int_t)c->snapshots_broken, "missing",
 		(json_int_t)c->missing, "corrupt", (json_int_t)c->corrupt, "mended", (json_int_t)c->mended, "stray", (json_int_t)c->stray, "forks", (json_int_t)c->forks, "lists", (json_int_t)c->lists, "duration_ms", (json_int_t)ms);
+	json_object_set_new(o, "digests", json_string(v->o->at_site ? "claimed by the site" : "computed here"));
+	if (v->o->at_site) /* not measured */
+		json_object_set_new(o, "bytes", json_null());
 	if (c->findings)
 		json_object_set(o, "findings", c->findings);
 	if (rc)
@@ -70,7 +79,7 @@ static void take(struct verify *v, const char *site, const char *source, struct 
 static int check_one(struct verify *v, const struct session_site *site, const struct cfg *cfg, const char *source, struct check_result *c, struct err *err)
 {
 	struct shown sh = {v->j, site->name};
-	struct check_opts o = {.workers = v->j->workers, .cancel = v->j->cancel, .progress = show, .arg = &sh};
+	struct check_opts o = {.workers = v->j->workers, .at_site = v->o->at_site, .cancel = v->j->cancel, .progress = show, .arg = &sh};
 	if (!v->o->data)
 		return check_digests(site->store, cfg, source, &o, c, err);
 	struct recover r;
@@ -145,7 +154,7 @@ static void verify_site(struct verify *v, size_t number, const struct session_si
 		if (!v->first.code)
 			v->first = site->err;
 	}
-	result_add(v->res, RESULT_SITES, json_pack("{s:s, s:s, s:s*}", "name", site->name, "outcome", !site->store ? "unreachable" : failed ? "failed" : damage ? "damaged" : "intact", "error",
+	result_add(v->res, RESULT_SITES, json_pack("{s:s, s:s, s:s*}", "name", site->name, "outcome", !site->store ? "unreachable" : failed ? "failed" : damage ? "damaged" : all_well(v->o), "error",
 		site->store ? NULL : site->err.msg));
 }
 
@@ -158,17 +167,45 @@ static int mend_cfg(const struct job *j, const struct sites *sites, struct err *
 	return rc;
 }
 
+/* Before anything is asked: a site that would have to be read is not quietly read, nor quietly left out. */
+static int refuse_unable(const struct sites *sites, struct err *err)
+{
+	CLEAN(buf_release) struct buf names = BUF_INIT(64u << 10);
+	for (size_t i = 0; i < sites->n; i++)
+		if (sites->site[i].store && !(sites->site[i].store->caps & STORE_DIGEST))
+			buf_addf(&names, "%s%s", names.len ? ", " : "", sites->site[i].name);
+	if (!names.len)
+		return 0;
+	err_set(err, ERR_UNSUPPORTED, "these sites compute no digests: %s", buf_str(&names));
+	return err_hint(err, "a vault does: say which with --site, and verify the others without --at-site");
+}
+
+static void tell_limits(const struct verify *v)
+{
+	if (v->o->at_site) {
+		result_bytes(v->res, -1, -1);
+		result_add_str(v->res, RESULT_NOT_SHOWN, "that a copy is whole: the sites themselves computed the digests, and what a site says of itself is no check of a copy; 'verify' reads and compares");
+		return;
+	}
+	result_bytes(v->res, (int64_t)v->bytes, -1);
+	result_coverage(v->res, "packs", (int64_t)v->packs, (int64_t)v->packs);
+	if (!v->o->data)
+		result_add_str(v->res, RESULT_NOT_SHOWN, "that chunks open: only digests of sealed objects were compared; 'verify --data' opens every chunk");
+}
+
 int job_verify(const struct job *j, const struct job_verify_opts *o, json_t **result, struct err *err)
 {
 	struct sites sites = {0};
 	CLEAN(cfg_release) struct cfg cfg = {0};
-	struct verify v = {.j = j, .o = o, .res = job_result(j, "verify", o->data ? "data" : "digests")};
+	struct verify v = {.j = j, .o = o, .res = job_result(j, o->at_site ? "site-digests" : "verify", o->at_site ? NULL : o->data ? "data" : "digests")};
 	struct repairing repair = {0};
 	int rc = job_refuse(j, NEEDS_SITES | (o->data ? NEEDS_OPENING : 0), err);
 	if (!rc && o->site && !plan_site(j->plan, o->site))
 		rc = site_unknown(j->plan, o->site, err);
 	if (!rc) /* a repair takes from all of them */
 		rc = sites_open(j, o->repair ? NULL : o->site, false, &sites, err);
+	if (!rc && o->at_site)
+		rc = refuse_unable(&sites, err);
 	if (!rc && o->repair)
 		rc = mend_cfg(j, &sites, err);
 	if (!rc)
@@ -183,12 +220,9 @@ int job_verify(const struct job *j, const struct job_verify_opts *o, json_t **re
 	int status = rc ? err_exit_status(err->code) : v.status;
 	if (!rc && v.first.code)
 		*err = v.first;
-	result_bytes(v.res, (int64_t)v.bytes, -1);
-	result_coverage(v.res, "packs", (int64_t)v.packs, (int64_t)v.packs);
-	if (!o->data)
-		result_add_str(v.res, RESULT_NOT_SHOWN, "that chunks open: only digests of sealed objects were compared; 'verify --data' opens every chunk");
+	tell_limits(&v);
 	if (rc != -ERR_USAGE && rc != -ERR_UNSUPPORTED && (!rc || err->code != ERR_USAGE)) {
-		struct job_end e = {.result = v.res, .outcome = status ? "failed" : "done", .status = status, .err = err, .sites = &sites};
+		struct job_end e = {.result = v.res, .outcome = status ? "failed" : "done", .status = status, .err = err, .sites = &sites, .body = o->at_site ? json_pack("{s:s}", "digests", "claimed by the sites") : NULL};
 		status = job_finish(j, &e, result, err);
 	}
 	repairing_release(&repair);

@@ -179,6 +179,8 @@ int store_buf_write(void *arg, const void *p, size_t n, struct err *err) HF_NODI
  */
 typedef int (*store_each_fn)(void *arg, size_t i, struct buf *b, const struct err *why, struct err *err);
 int store_get_each(struct store *s, const char *const *key, size_t n, size_t limit, store_each_fn fn, void *arg, struct err *err) HF_NODISCARD;
+/* The same of digests, as store_digest() has them: b holds the 32 bytes. */
+int store_digest_each(struct store *s, const char *const *key, size_t n, store_each_fn fn, void *arg, struct err *err) HF_NODISCARD;
 int store_stat(struct store *s, const char *key, struct store_stat *ret, struct err *err) HF_NODISCARD;
 /* Keys that start with prefix ("" for all; it may end inside a component) and sort after `after` (NULL: all). fn may
  * use the store. */

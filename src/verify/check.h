@@ -9,7 +9,7 @@
 #include "restore/reader.h"
 
 struct check_result {
-	uint64_t packs, pack_bytes;            /* whose digest was computed */
+	uint64_t packs, pack_bytes;            /* whose digest was computed; at_site: told, and none read */
 	uint64_t snapshots, snapshots_broken;  /* broken: needs something that is missing or bad */
 	uint64_t chunks, chunk_bytes;          /* opened and re-identified */
 	uint64_t lists;                        /* list chunks walked */
@@ -25,6 +25,7 @@ struct check_result {
 void check_result_release(struct check_result *r);
 struct check_opts {
 	unsigned workers;
+	bool at_site; /* check_digests: the site computes them (STORE_DIGEST): what it says of itself, no check of a copy */
 	atomic_bool *cancel;
 	void (*progress)(void *arg, uint64_t packs, uint64_t packs_total, uint64_t bytes);
 	void *arg;

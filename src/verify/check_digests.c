@@ -1,9 +1,10 @@
-/* Without keys: packs as they stream by, by digest. */
+/* Without keys: packs by digest, as they stream by or as the site itself reads them. */
 #include "verify/check_internal.h"
 
 #include <string.h>
 
 #define BLOCK ((size_t)256 << 10)
+#define ASKED 16 /* packs that a site is asked for at once: half of what a connection of the wire has under way */
 
 struct digester {
 	struct check *c;
@@ -59,7 +60,9 @@ static int digest_pack(void *worker, struct check_pack *p, uint64_t *ret_bytes, 
 	int rc;
 
 	key_pack(key, d->c->source, p->attempt, p->digest);
-	if (d->c->st->caps & STORE_LOCAL)
+	if (d->c->o->at_site)
+		rc = store_digest(d->c->st, key, digest, &why);
+	else if (d->c->st->caps & STORE_LOCAL)
 		rc = digest_local(d, key, digest, ret_bytes, &why);
 	else
 		rc = check_digest_of(d->c, key, d->h, digest, ret_bytes, &why);
@@ -71,7 +74,7 @@ static int digest_pack(void *worker, struct check_pack *p, uint64_t *ret_bytes, 
 	if (rc)
 		p->state = why.code == ERR_MISSING ? PACK_GONE : PACK_DAMAGED;
 	else
-		p->state = memcmp(digest, p->digest, ID_LEN) || *ret_bytes > PACK_MAX ? PACK_DAMAGED : PACK_WHOLE;
+		p->state = memcmp(digest, p->digest, ID_LEN) || MAX(*ret_bytes, p->size) > PACK_MAX ? PACK_DAMAGED : PACK_WHOLE;
 	if (p->state == PACK_DAMAGED)
 		p->why = xstrdup(rc ? why.msg : "its bytes are not those its name says");
 	return 0;
@@ -81,7 +84,7 @@ int check_digests(struct store *st, const struct cfg *cfg, const char *source, c
         struct check_result *ret, struct err *err)
 {
 	struct check c = {.st = st, .cfg = cfg, .source = source, .o = o, .ret = ret};
-	const struct check_ops ops = {.open = digester_open, .pack = digest_pack, .close = digester_close, .arg = &c};
+	const struct check_ops ops = {.open = digester_open, .pack = digest_pack, .close = digester_close, .arg = &c, .distant = o->at_site ? ASKED : 0};
 	int rc = check_begin(&c, &ops, err);
 
 	if (!rc)

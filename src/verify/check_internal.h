@@ -75,6 +75,7 @@ struct check_ops {
 	void (*halt)(void *arg); /* with help: no more packs will be begun */
 	void (*close)(void *worker);
 	void *arg;
+	size_t distant; /* how many at once at a distant site, at least; 0: as suits packs that are fetched */
 };
 
 /* --- check.c --- */

@@ -6,23 +6,14 @@
 #include "base/str.h"
 #include "repo/fields.h"
 
-/* A small object. 1: fetched, 0: damage was told, else the error. */
-static int fetch(struct check *c, const char *key, struct buf *out, struct err *err)
+/* An object that cannot be had: damage is told, all else is the error. */
+static int tell_lost(struct check *c, const char *key, const struct err *why, struct err *err)
 {
-	struct err why = ERR_INIT;
-	int rc = check_cancelled(c->o, err);
-
-	if (rc)
-		return rc;
-	buf_clear(out);
-	rc = store_get(c->st, key, out, &why);
-	if (!rc)
-		return 1;
-	if (!check_is_damage(why.code)) {
-		*err = why;
-		return rc;
+	if (!check_is_damage(why->code)) {
+		*err = *why;
+		return err_rc(err);
 	}
-	check_find_object(c, why.code == ERR_MISSING ? FIND_MISSING : FIND_CORRUPT, key, NULL, 0, why.msg);
+	check_find_object(c, why->code == ERR_MISSING ? FIND_MISSING : FIND_CORRUPT, key, NULL, 0, why->msg);
 	return 0;
 }
 
@@ -31,21 +22,40 @@ static void tell_bad(struct check *c, const char *key, const struct err *why)
 	check_find_object(c, FIND_CORRUPT, key, NULL, 0, why->msg);
 }
 
+typedef void (*object_fn)(struct check *c, const char *key, const char *rest, const struct buf *b);
+struct objects { /* below a prefix of `skip` bytes */
+	struct check *c;
+	struct store_keys k;
+	size_t skip;
+	object_fn fn;
+};
+
+static int take_object(void *arg, size_t i, struct buf *b, const struct err *why, struct err *err)
+{
+	const struct objects *o = arg;
+	const char *key = o->k.key[i];
+	int rc = check_cancelled(o->c->o, err);
+
+	if (rc)
+		return rc;
+	if (!b)
+		return tell_lost(o->c, key, why, err);
+	o->fn(o->c, key, key + o->skip, b);
+	return 0;
+}
+
 /* Calls fn for each key below a prefix with its bytes. */
-static int each_object(struct check *c, const char *letter,
-        void (*fn)(struct check *c, const char *key, const char *rest, const struct buf *b), struct err *err)
+static int each_object(struct check *c, const char *letter, object_fn fn, struct err *err)
 {
 	char prefix[STORE_KEY_MAX + 1];
-	CLEAN(store_keys_release) struct store_keys k = {0};
-	CLEAN(buf_release) struct buf b = BUF_INIT(SIGNED_MAX);
-	int rc = store_list_all(c->st, key_fmt(prefix, "%s/%s/", letter, c->source), &k, err);
+	struct objects o = {.c = c, .fn = fn};
+	int rc = store_list_all(c->st, key_fmt(prefix, "%s/%s/", letter, c->source), &o.k, err);
 
-	for (size_t i = 0; i < k.n && rc >= 0; i++) {
-		rc = fetch(c, k.key[i], &b, err);
-		if (rc == 1)
-			fn(c, k.key[i], k.key[i] + strlen(prefix), &b);
-	}
-	return MIN(rc, 0);
+	o.skip = strlen(prefix);
+	if (!rc)
+		rc = store_get_each(c->st, (const char *const *)o.k.key, o.k.n, SIGNED_MAX, take_object, &o, err);
+	store_keys_release(&o.k);
+	return rc;
 }
 
 static struct attempt_info *find_attempt(struct check *c, const char *name)
@@ -93,23 +103,23 @@ int check_expiries(struct check *c, struct err *err)
 
 /* --- attempts --- */
 
-static int check_open(struct check *c, const struct attempt_info *a, struct err *err)
+/* The intent of the i-th attempt. */
+static int take_open(void *arg, size_t i, struct buf *b, const struct err *lost, struct err *err)
 {
-	CLEAN(buf_release) struct buf b = BUF_INIT(SIGNED_MAX);
+	struct check *c = arg;
+	const struct attempt_info *a = &c->all.a[i];
 	struct attempt_open open = {0};
 	struct err why = ERR_INIT;
-	struct store_stat st;
 	char key[STORE_KEY_MAX + 1];
+	int rc = check_cancelled(c->o, err);
 
 	key_attempt(key, c->source, a->attempt, "open");
 	/* one that was never declared here may be dead all the same: its host made sure of it */
-	if (a->decided && !a->committed && store_stat(c->st, key, &st, &why) == -ERR_MISSING)
-		return 0;
-	int rc = fetch(c, key, &b, err);
-
-	if (rc != 1)
+	if (rc || (!b && lost->code == ERR_MISSING && a->decided && !a->committed))
 		return rc;
-	if (attempt_open_decode(c->cfg, b.p, b.len, &open, &why))
+	if (!b)
+		return tell_lost(c, key, lost, err);
+	if (attempt_open_decode(c->cfg, b->p, b->len, &open, &why))
 		tell_bad(c, key, &why);
 	else if (!str_eq(open.source, c->source) || !str_eq(open.attempt, a->attempt))
 		check_find(c, FIND_CORRUPT, key, NULL, 0, "is the intent of attempt %s of source '%s'", open.attempt,
@@ -148,13 +158,17 @@ static int check_fate(struct check *c, const struct attempt_info *a, struct err 
 
 static int check_attempts(struct check *c, struct err *err)
 {
-	int rc = 0;
+	struct store_keys open = {.key = xcalloc(c->all.n + 1, sizeof *open.key), .n = c->all.n};
+	char key[STORE_KEY_MAX + 1];
 
-	for (size_t i = 0; i < c->all.n && !rc; i++) {
-		rc = check_open(c, &c->all.a[i], err);
-		if (!rc && !c->all.a[i].committed)
+	for (size_t i = 0; i < open.n; i++)
+		open.key[i] = xstrdup(key_attempt(key, c->source, c->all.a[i].attempt, "open"));
+	int rc = store_get_each(c->st, (const char *const *)open.key, open.n, SIGNED_MAX, take_open, c, err);
+
+	store_keys_release(&open);
+	for (size_t i = 0; i < c->all.n && !rc; i++)
+		if (!c->all.a[i].committed)
 			rc = check_fate(c, &c->all.a[i], err);
-	}
 	return rc;
 }
 
@@ -415,32 +429,46 @@ bool check_index_digest(const char *rest, unsigned char digest[ID_LEN])
 	return hex_decode(digest, ID_LEN, hex) && (!rest[n] || (rest[n] == '.' && rest[n + 1] && !rest[n + 1 + strspn(rest + n + 1, "0123456789")]));
 }
 
+/* b: the digest of its bytes. */
+static int take_index(void *arg, size_t i, struct buf *b, const struct err *why, struct err *err)
+{
+	const struct objects *o = arg;
+	const char *key = o->k.key[i];
+	unsigned char want[ID_LEN];
+	int rc = check_cancelled(o->c->o, err);
+
+	if (rc)
+		return rc;
+	if (!check_index_digest(key + o->skip, want))
+		check_find(o->c, FIND_CORRUPT, key, NULL, 0, "is not named by a digest");
+	else if (!b && why->code != ERR_MISSING)
+		return tell_lost(o->c, key, why, err);
+	else if (b && memcmp(want, b->p, ID_LEN) != 0)
+		check_find_object(o->c, FIND_CORRUPT, key, NULL, 0, "its bytes are not those its name says");
+	return 0;
+}
+
 int check_index_names(struct check *c, struct err *err)
 {
 	char prefix[STORE_KEY_MAX + 1];
-	CLEAN(store_keys_release) struct store_keys k = {0};
+	struct objects o = {.c = c};
 	CLEAN(sha256_free_ptr) struct sha256 *h = sha256_new();
-	int rc = store_list_all(c->st, key_fmt(prefix, "i/%s/m.", c->source), &k, err);
+	int rc = store_list_all(c->st, key_fmt(prefix, "i/%s/m.", c->source), &o.k, err);
 
-	for (size_t i = 0; i < k.n && !rc; i++) {
-		unsigned char want[ID_LEN], have[ID_LEN];
+	o.skip = strlen(prefix);
+	if (!rc && c->o->at_site)
+		rc = store_digest_each(c->st, (const char *const *)o.k.key, o.k.n, take_index, &o, err);
+	for (size_t i = 0; i < o.k.n && !rc && !c->o->at_site; i++) {
+		CLEAN(buf_release) struct buf b = BUF_INIT(ID_LEN);
+		unsigned char digest[ID_LEN];
 		struct err why = ERR_INIT;
 		uint64_t n;
+		bool lost = check_digest_of(c, o.k.key[i], h, digest, &n, &why) != 0;
 
-		if (!check_index_digest(k.key[i] + strlen(prefix), want)) {
-			check_find(c, FIND_CORRUPT, k.key[i], NULL, 0, "is not named by a digest");
-			continue;
-		}
-		rc = check_digest_of(c, k.key[i], h, have, &n, &why);
-		if (rc && !check_is_damage(why.code)) {
-			*err = why;
-			return rc;
-		}
-		if (rc && why.code != ERR_MISSING)
-			tell_bad(c, k.key[i], &why);
-		else if (!rc && memcmp(want, have, ID_LEN) != 0)
-			check_find_object(c, FIND_CORRUPT, k.key[i], NULL, 0, "its bytes are not those its name says");
-		rc = 0;
+		if (!lost)
+			buf_add(&b, digest, sizeof digest);
+		rc = take_index(&o, i, lost ? NULL : &b, &why, err);
 	}
+	store_keys_release(&o.k);
 	return rc;
 }

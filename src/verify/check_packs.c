@@ -106,7 +106,7 @@ static size_t worker_count(const struct check *c, const struct check_ops *ops)
 	if (!(c->st->caps & STORE_THREADSAFE))
 		return 1;
 	if (c->st->caps & STORE_REMOTE) /* while some wait for the network, others compute */
-		n = MAX(n, (size_t)DISTANT_WORKERS);
+		n = MAX(n, ops->distant ? ops->distant : (size_t)DISTANT_WORKERS);
 	if (!ops->help || !c->n_packs)
 		n = MIN(n, c->n_packs);
 	return MAX(MIN(n, (size_t)WORKERS_MAX), (size_t)1);
