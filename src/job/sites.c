@@ -18,13 +18,14 @@
 /* --- credentials and promises --- */
 
 struct credentials {
-	struct secret access_key, secret_key;
+	struct secret access_key, secret_key, session_token;
 };
 
 static void credentials_release(struct credentials *c)
 {
 	secret_release(&c->access_key);
 	secret_release(&c->secret_key);
+	secret_release(&c->session_token);
 }
 
 static int credentials_read(const struct plan_site *ps, struct credentials *ret, struct err *err)
@@ -32,6 +33,8 @@ static int credentials_read(const struct plan_site *ps, struct credentials *ret,
 	int rc = ps->access_key ? secret_ref_read(ps->access_key, &ret->access_key, err) : 0;
 	if (!rc && ps->secret_key)
 		rc = secret_ref_read(ps->secret_key, &ret->secret_key, err);
+	if (!rc && ps->session_token)
+		rc = secret_ref_read(ps->session_token, &ret->session_token, err);
 	return rc ? err_wrap(err, "site %s", ps->name) : 0;
 }
 
@@ -163,6 +166,7 @@ int site_open(struct site_way *w, bool create, struct store **ret, struct err *e
 		.known_hosts = ps->known_hosts,
 		.access_key = secret_text(&secret.access_key),
 		.secret_key = secret_text(&secret.secret_key),
+		.session_token = secret_text(&secret.session_token),
 		.region = ps->region,
 		.endpoint = ps->endpoint,
 		.ca_file = ps->ca_file,

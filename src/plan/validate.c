@@ -97,7 +97,7 @@ static void validate_site(struct loader *l, const struct plan *p, size_t i)
 	}
 	if (!s->url)
 		return;
-	static const char *const s3[] = {"access_key", "secret_key", "region", "endpoint", "ca_file"};
+	static const char *const s3[] = {"access_key", "secret_key", "session_token", "region", "endpoint", "ca_file"};
 	for (size_t k = 0; k < ARRAY_LEN(s3); k++)
 		only_with(l, where, s3[k], str_starts(s->url, "s3://"), "an s3:// URL");
 	bool ssh = str_starts(s->url, "ssh://") || str_starts(s->url, "sftp://");
@@ -105,6 +105,9 @@ static void validate_site(struct loader *l, const struct plan *p, size_t i)
 	only_with(l, where, "known_hosts", ssh, "an ssh:// or sftp:// URL");
 	if (given(l, where, "access_key") != given(l, where, "secret_key"))
 		bad(l, s->at, NULL, "%s: access_key and secret_key go together", where);
+	else if (str_starts(s->url, "s3://") && given(l, where, "session_token") && !given(l, where, "access_key"))
+		bad(l, at_key(l, where, "session_token", s->at), "who gave the token gave two keys with it",
+		        "%s: session_token needs access_key and secret_key", where);
 }
 
 /* --- the recovery graph --- */

@@ -1,7 +1,7 @@
 #!/bin/bash
 # ceph.sh: a real S3 gateway for tests, a whole small Ceph cluster on loopback that lives as long as the caller wants.
 #
-#   ceph.sh start DIR   DIR is made; writes DIR/env (HOLDFAST_S3_ENDPOINT, _TLS_ENDPOINT, _CA, _KEY, _SECRET, _KEY2, _SECRET2, _ADMIN)
+#   ceph.sh start DIR   DIR is made; writes DIR/env (HOLDFAST_S3_ENDPOINT, _TLS_ENDPOINT, _CA, _KEY, _SECRET, _KEY2, _SECRET2, _DIR: that of ceph.conf)
 #   ceph.sh stop DIR    ends every process of it and removes DIR
 #
 # STORE=memstore|bluestore (default memstore: all in memory), OSDS=N (default 1), COPIES=N of each object (default 1).
@@ -86,6 +86,8 @@ rgw_data = $D/rgw
 rgw_enable_usage_log = false
 rgw_gc_obj_min_wait = 5
 rgw_max_chunk_size = 4194304
+rgw_s3_auth_use_sts = true
+rgw_sts_key = holdfasttestssts
 [mon.a]
 mon_data = $D/mon
 C

@@ -163,6 +163,7 @@ START_TEST(full_plan_fills_sources_and_sites)
 	ck_assert_uint_eq(north->bandwidth->limit, 50 << 20);
 	ck_assert_double_eq_tol(north->location->lat, 60.17, 1e-9);
 	ck_assert_str_eq(plan_site(p, "cloud")->secret_key, "file:/etc/holdfast/s3");
+	ck_assert_str_eq(plan_site(p, "cloud")->session_token, "systemd-credential:s3-token");
 	ck_assert_ptr_null(plan_site(p, "south"));
 }
 END_TEST
