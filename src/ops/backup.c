@@ -163,8 +163,18 @@ static void account(struct backed_up *s, int rc, const struct err *err, struct t
 		t->status = err_status_worse(t->status, 8);
 		if (!first->code) {
 			err_set(first, ERR_UNREACHABLE, "source '%s': %zu copies of the %lld that the plan wants; the other sites are behind", s->ps->name, s->r.committed.committed, (long long)p->copies->min);
-			err_hint(first, "when they are back: holdfast replicate %s", s->j->plan_path ? s->j->plan_path : p->name);
+			err_hint(first, "when they are back, or have room again: holdfast replicate %s", s->j->plan_path ? s->j->plan_path : p->name);
 		}
+	}
+}
+
+/* Also where copies enough are left and the run is done: whose disk is full should hear of it before there are too few. */
+static void warn_of_failed(const struct backed_up *s)
+{
+	for (size_t i = 0; i < s->sites->n; i++) {
+		const struct session_site *site = &s->sites->site[i];
+		if (site->store && site->state == SITE_FAILED)
+			log_msg(LOG_WARN, "source '%s': %s", s->ps->name, site->err.msg);
 	}
 }
 
@@ -191,6 +201,7 @@ static int run_sources(const struct job *j, const struct job_backup_opts *o, str
 			continue;
 		struct backed_up s = {.j = j, .ps = &j->plan->sources[i], .cfg = cfg, .sites = sites, .run_id = run_id, .full_read = o->full_read, .patience_ms = o->patience_ms, .result = r};
 		rc = job_cancelled(j) ? err_set(&err, ERR_CANCELLED, "cancelled before source '%s'", s.ps->name) : one_source(&s, &err);
+		warn_of_failed(&s);
 		if (s.r.is_committed) {
 			put_receipt(&s, &log_seed);
 			s.r.committed.committed = catch_up_committed(&c, s.ps->name, s.r.committed.seq, s.r.facts.start, !o->no_replicate);

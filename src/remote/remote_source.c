@@ -97,7 +97,6 @@ static void check_committed(const struct source_run_opts *o, struct source_run_r
 		s->state = SITE_FAILED;
 		s->err = why;
 		(void)err_wrap(&s->err, "site %s", s->name);
-		log_msg(LOG_WARN, "source '%s': %s", o->source->name, s->err.msg);
 	}
 	r->is_committed = r->is_committed && r->committed.committed;
 }
