@@ -6,7 +6,7 @@
 #include "base/log.h"
 #include "base/rng.h"
 #include "base/str.h"
-#include "repo/site_object.h"
+#include "store/site_object.h"
 #include "backup/replicate_internal.h"
 
 enum { DEPTH_MAX = 63, TRIES = 2 };
@@ -388,9 +388,12 @@ int replicate_source(struct store *from, struct store *to, const struct cfg *cfg
 	return rc;
 }
 
-int replicate_cfg(struct store *from, struct store *to, const struct cfg *cfg, struct err *err)
+int replicate_cfg(struct store *from, struct store *to, const struct cfg *cfg, uint64_t *ret_n, struct err *err)
 {
-	struct bring b = {.from = from, .to = to, .cfg = cfg};
+	struct replicate_result brought = {0};
+	struct bring b = {.from = from, .to = to, .cfg = cfg, .ret = &brought};
+	int rc = bring_copy_cfgs(&b, err);
 
-	return bring_copy_cfgs(&b, err);
+	*ret_n = brought.put[PUT_CFG];
+	return rc;
 }

@@ -2,7 +2,7 @@
 #include <string.h>
 #include "base/log.h"
 #include "base/str.h"
-#include "repo/site_object.h"
+#include "store/site_object.h"
 #include "backup/replicate_internal.h"
 
 bool bring_has_key(const struct store_keys *k, const char *key)
@@ -47,10 +47,22 @@ int bring_each_lacking(struct bring *b, const char *prefix,
 	return rc;
 }
 
-static int copy_lacking(struct bring *b, const char *key, const char *rest, struct err *err)
+static int counted(struct bring *b, enum replicate_put kind, int rc)
+{
+	b->ret->put[kind] += !rc;
+	return rc;
+}
+
+static int copy_keys(struct bring *b, const char *key, const char *rest, struct err *err)
 {
 	(void)rest;
-	return copy_object(b, key, err);
+	return counted(b, PUT_KEYS, copy_object(b, key, err));
+}
+
+static int copy_envelope(struct bring *b, const char *key, const char *rest, struct err *err)
+{
+	(void)rest;
+	return counted(b, PUT_ENVELOPES, copy_object(b, key, err));
 }
 
 /* A configuration as it is signed; who may have signed it the caller has verified. */
@@ -80,9 +92,9 @@ static int put_cfg(struct bring *b, const char *key, const struct buf *good, str
 	if (!rc)
 		return 0;
 	if (rc == -ERR_MISSING)
-		return store_put_same(b->to, key, good->p, good->len, err);
+		return counted(b, PUT_CFG, store_put_same(b->to, key, good->p, good->len, err));
 	if (site_object_is_damage(why.code))
-		return site_object_put_beside(b->to, key, good->p, good->len, err);
+		return counted(b, PUT_CFG, site_object_put_beside(b->to, key, good->p, good->len, err));
 	*err = why;
 	return rc;
 }
@@ -140,32 +152,10 @@ static int copy_index_object(struct bring *b, const char *key, const char *rest,
 	return rc;
 }
 
-static int read_record(const struct bring *b, const char *type, const struct buf *o, json_t **ret, struct err *err)
+static int left_where_it_is(const struct bring *b, const char *key, const struct err *why)
 {
-	CLEAN(free_ptr) unsigned char(*logs)[ED25519_PUB_LEN] = NULL;
-	size_t n = cfg_log_keys(b->cfg, &logs);
-
-	if (!n)
-		return err_set(err, ERR_CORRUPT, "the configuration names no log");
-	return signed_read(
-	        type, o->p, o->len, b->cfg->repo, (const unsigned char(*)[ED25519_PUB_LEN])logs, n, ret, NULL, err);
-}
-
-/* A record that a log signed; one that none did stays where it is. */
-static int copy_record(struct bring *b, const char *type, const char *key, struct err *err)
-{
-	CLEAN(buf_release) struct buf o = BUF_INIT(SIGNED_MAX);
-	CLEAN(json_release) json_t *j = NULL;
-	struct err why = ERR_INIT;
-	int rc = store_get(b->from, key, &o, err);
-
-	if (rc)
-		return rc;
-	if (read_record(b, type, &o, &j, &why)) {
-		log_msg(LOG_WARN, "site %s: %s: %s; not copied", b->from->name, key, why.msg);
-		return 0;
-	}
-	return store_put_same(b->to, key, o.p, o.len, err);
+	log_msg(LOG_WARN, "site %s: %s: %s; not copied", b->from->name, key, why->msg);
+	return 0;
 }
 
 static const struct attempt_info *find_attempt(const struct attempts *a, const char *name)
@@ -180,14 +170,32 @@ static const struct attempt_info *find_attempt(const struct attempts *a, const c
 static int copy_expiry(struct bring *b, const char *key, const char *rest, struct err *err)
 {
 	const struct attempt_info *a = find_attempt(&b->ours, rest);
+	CLEAN(buf_release) struct buf o = BUF_INIT(SIGNED_MAX);
+	struct err why = ERR_INIT;
+	struct expiry x;
+	int rc = strchr(rest, '.') || (a && a->committed) ? 1 : store_get(b->from, key, &o, err);
 
-	return a && a->committed ? 0 : copy_record(b, "expire", key, err);
+	if (rc)
+		return MIN(rc, 0);
+	if (expiry_read(b->cfg, b->source, rest, o.p, o.len, &x, &why))
+		return left_where_it_is(b, key, &why);
+	return counted(b, PUT_EXPIRIES, store_put_same(b->to, key, o.p, o.len, err));
 }
 
+/* One that a log signed; one that none did stays where it is. */
 static int copy_receipt(struct bring *b, const char *key, const char *rest, struct err *err)
 {
+	CLEAN(buf_release) struct buf o = BUF_INIT(SIGNED_MAX);
+	CLEAN(json_release) json_t *j = NULL;
+	struct err why = ERR_INIT;
+	int rc = store_get(b->from, key, &o, err);
+
 	(void)rest;
-	return copy_record(b, "receipt", key, err);
+	if (rc)
+		return rc;
+	if (log_text_read(b->cfg, "receipt", o.p, o.len, &j, &why))
+		return left_where_it_is(b, key, &why);
+	return counted(b, PUT_RECEIPTS, store_put_same(b->to, key, o.p, o.len, err));
 }
 
 int bring_copy_snapshot(struct bring *b, const struct snapshot *s, const struct buf *object, struct err *err)
@@ -237,7 +245,7 @@ static int copy_snapshots(struct bring *b, struct err *err)
 			*err = why;
 			break;
 		}
-		rc = bring_copy_snapshot(b, &a->snap, &l->snapshot, err);
+		rc = counted(b, PUT_COPIES, bring_copy_snapshot(b, &a->snap, &l->snapshot, err));
 	}
 	return rc;
 }
@@ -250,8 +258,8 @@ int bring_copy_needed(struct bring *b, struct err *err)
 	if (b->copied)
 		return 0;
 	if ((rc = bring_copy_cfgs(b, err)) ||
-	        (rc = bring_each_lacking(b, key_fmt(prefix, "k/%s/", b->source), copy_lacking, err)) ||
-	        (rc = bring_each_lacking(b, key_fmt(prefix, "e/%s/", b->source), copy_lacking, err)) ||
+	        (rc = bring_each_lacking(b, key_fmt(prefix, "k/%s/", b->source), copy_keys, err)) ||
+	        (rc = bring_each_lacking(b, key_fmt(prefix, "e/%s/", b->source), copy_envelope, err)) ||
 	        (rc = bring_each_lacking(b, key_fmt(prefix, "i/%s/", b->source), copy_index_object, err)))
 		return rc;
 	b->copied = true;

@@ -1,6 +1,6 @@
 /*
  * Inside of replication: replicate.c (snapshots one by one, fates), replicate_packs.c (packs, read ahead by a thread),
- * replicate_copy.c (objects that are copied as they are), replicate_repair.c (what is damaged).
+ * replicate_copy.c (objects that are copied as they are), replicate_repair.c (what is damaged), replicate_expiries.c (its expiries).
  */
 #ifndef BACKUP_REPLICATE_INTERNAL_H
 #define BACKUP_REPLICATE_INTERNAL_H
@@ -82,5 +82,12 @@ int bring_copy_snapshot(struct bring *b, const struct snapshot *s, const struct 
 int bring_copy_needed(struct bring *b, struct err *err) HF_NODISCARD;
 /* After the last: copies for finding, receipts, expiries of what is not here. */
 int bring_copy_rest(struct bring *b, struct err *err) HF_NODISCARD;
+
+/* --- replicate_expiries.c --- */
+/* Damaged expiries: the right ones beside them. ERR_CORRUPT: no site has it. */
+int repair_expiries(const struct repair_opts *o, struct replicate_result *ret, struct err *err) HF_NODISCARD;
+/* Packs that are whole at no site: where others say that the snapshots that name them have expired, it is said here again.
+ * *ret_explained: nothing live needs them then. */
+int repair_expire_lost(const struct repair_opts *o, struct replicate_result *ret, const struct pack_list *lost, bool *ret_explained, struct err *err) HF_NODISCARD;
 
 #endif

@@ -6,7 +6,7 @@
 #include "base/queue.h"
 #include "base/str.h"
 #include "backup/replicate_internal.h"
-#include "repo/site_object.h"
+#include "store/site_object.h"
 
 enum { AHEAD = 1, BEAT_PACKS = 16 };
 

@@ -6,7 +6,8 @@
 #include "base/log.h"
 #include "base/rng.h"
 #include "base/str.h"
-#include "repo/site_object.h"
+#include "repo/mended.h"
+#include "store/site_object.h"
 #include "backup/replicate_internal.h"
 
 enum { TRIES = 2 };
@@ -88,7 +89,11 @@ static int keep_both(struct bring *b, const char *key, struct err *err)
 	bool equal = false;
 	int rc = get_equal(b, key, SIGNED_MAX, &theirs, &equal, err);
 
-	return rc || equal ? rc : site_object_put_beside(b->to, key, theirs.p, theirs.len, err);
+	if (rc || equal)
+		return rc;
+	rc = site_object_put_beside(b->to, key, theirs.p, theirs.len, err);
+	b->ret->put[PUT_KEYS] += !rc;
+	return rc;
 }
 
 /* A good index object, under the name of its digest or, where that one is damaged, the next behind it. */
@@ -167,7 +172,7 @@ static int mend_indexes(struct repair *r, struct bring *b, struct err *err)
 	if (!rc)
 		rc = store_list_all(b->to, prefix, &ours, err);
 	for (size_t n = 0; n < theirs.n && !rc; n++) {
-		if (bring_has_key(&ours, theirs.key[n]))
+		if (is_bad(r, theirs.key[n])) /* of two different ones only a check tells which is right */
 			rc = mend_index(b, theirs.key[n], theirs.key[n] + strlen(prefix), err);
 		else if (index_is_bad(r))
 			rc = mend_renamed(r, b, theirs.key[n], err);
@@ -179,7 +184,7 @@ static int mend_small(struct repair *r, struct bring *b, struct err *err)
 {
 	char prefix[STORE_KEY_MAX + 1];
 	CLEAN(store_keys_release) struct store_keys k = {0};
-	int rc = bring_copy_cfgs(b, err);
+	int rc = bring_copy_needed(b, err);
 
 	if (rc || (rc = store_list_all(b->from, key_fmt(prefix, "k/%s/", b->source), &k, err)))
 		return rc;
@@ -276,8 +281,12 @@ static int mend_packs(struct repair *r, struct err *err)
 
 		for (size_t k = 0; k < r->o->lost->n; k++)
 			pack_list_add(&want, r->o->lost->digest[k]);
+		bool explained = false;
+
 		rc = try_lost(r, &want, err);
-		if (!rc && want.n) {
+		if (!rc && want.n && !r->o->dry_run)
+			rc = repair_expire_lost(r->o, r->ret, &want, &explained, err);
+		if (!rc && want.n && !explained) {
 			hex_encode(hex, want.digest[0], ID_LEN);
 			rc = err_set(err, ERR_CORRUPT, "%zu packs are whole at no site, among them %s", want.n, hex);
 		}
@@ -291,11 +300,21 @@ static int mark(const struct repair *r, const char *key, struct err *err)
 {
 	char to[STORE_KEY_MAX + 1];
 	CLEAN(buf_release) struct buf b = BUF_INIT(SIGNED_MAX);
-	int rc = mended_encode(key, r->o->cfg->repo, r->o->log_seed, &b, err);
+	struct mended_of of = {r->o->cfg, key};
+	struct err why = ERR_INIT;
+	int rc = site_object_get(r->o->to, key_mended(to, key), SIGNED_MAX, mended_accept, &of, &why);
 
 	if (!rc)
-		rc = store_put_bytes(r->o->to, key_mended(to, key), b.p, b.len, err);
-	return rc == -ERR_EXISTS ? 0 : rc;
+		return 0;
+	if (!site_object_is_damage(why.code)) {
+		*err = why;
+		return rc;
+	}
+	rc = mended_encode(key, r->o->cfg->repo, r->o->log_seed, &b, err);
+	if (!rc)
+		rc = site_object_put_again(r->o->to, to, b.p, b.len, err);
+	r->ret->put[PUT_MENDED] += !rc;
+	return rc;
 }
 
 /* What was missing may be there by now. An expiry says that snapshots are to be gone: what is wrong with one stays an alarm. */
@@ -316,7 +335,8 @@ static int mark_rest(struct repair *r, struct err *err)
 int replicate_repair(const struct repair_opts *o, struct replicate_result *ret, struct err *err)
 {
 	struct repair r = {.o = o, .ret = ret, .know = {.lost = o->lost}};
-	int rc = 0, brought = 0;
+	struct err why = ERR_INIT;
+	int rc = 0, brought = 0, expiries = 0;
 
 	*ret = (struct replicate_result){0};
 	if (!o->n_from)
@@ -332,10 +352,16 @@ int replicate_repair(const struct repair_opts *o, struct replicate_result *ret, 
 			log_msg(LOG_WARN, "from site %s: %s", o->from[i]->name, r.last.msg);
 		bring_release(&b);
 	}
+	if (!rc && !o->dry_run)
+		expiries = repair_expiries(o, ret, &why);
 	if (!rc)
 		rc = mend_packs(&r, err);
 	if (!rc && !o->dry_run)
 		rc = mark_rest(&r, err);
+	if (!rc && expiries) {
+		*err = why;
+		rc = expiries;
+	}
 	free(r.know.here.v);
 	pack_list_release(&r.know.resolved);
 	return rc;

@@ -5,7 +5,7 @@
 #include "base/log.h"
 #include "base/rng.h"
 #include "base/str.h"
-#include "repo/site_object.h"
+#include "store/site_object.h"
 
 static struct session_site *site_by_name(struct session *s, const char *name)
 {

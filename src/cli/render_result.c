@@ -1,5 +1,6 @@
 #include "cli/render.h"
 
+#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -118,6 +119,30 @@ void render_lists(struct cli *c, const json_t *result)
 	}
 }
 
+/* "  two, files: put again: 2 packs, 1 keys" and what could not be. */
+static void render_repaired(struct cli *c, const json_t *copy)
+{
+	static const char *const brought[] = {"snapshots", "packs", "index_objects", "configurations", "keys", "envelopes", "copies", "receipts", "expiries", "mended"};
+	const json_t *repaired = json_object_get(copy, "repaired");
+	const char *left = render_str(repaired, "left");
+	bool any = false;
+
+	if (!repaired)
+		return;
+	fprintf(c->out, "  %s, %s: put again:", render_str(copy, "site"), render_str(copy, "source"));
+	for (size_t i = 0; i < ARRAY_LEN(brought); i++) {
+		int64_t n = render_int(repaired, brought[i], 0);
+		if (n > 0)
+			fprintf(c->out, "%s %" PRId64 " %s", any ? "," : "", n, str_eq(brought[i], "index_objects") ? "index objects" : brought[i]);
+		any |= n > 0;
+	}
+	fputs(any ? "\n" : " nothing\n", c->out);
+	if (left) {
+		CLEAN(free_ptr) char *safe = term_safe(left);
+		fprintf(c->out, "  %s, %s: not repaired: %s\n", render_str(copy, "site"), render_str(copy, "source"), safe);
+	}
+}
+
 /* One row a site and source of a verify; findings below. */
 static void render_copies(struct cli *c, const json_t *list)
 {
@@ -133,6 +158,7 @@ static void render_copies(struct cli *c, const json_t *list)
 		        render_count(corrupt, v, "corrupt"));
 	table_print(&t, c->out, 2);
 	json_array_foreach (list, i, v) {
+		render_repaired(c, v);
 		json_array_foreach (json_object_get(v, "findings"), k, f) {
 			const char *object = render_str(f, "object"), *what = render_str(f, "what");
 			CLEAN(free_ptr) char *safe_object = term_safe(object ? object : "?");

@@ -1,5 +1,5 @@
 /* Reading one copy of a log: a local directory or a site. What comes from there is outside bytes. */
-#include "evidence/log_internal.h"
+#include "evidence/copy_internal.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -9,10 +9,9 @@
 #include <unistd.h>
 #include "base/fs.h"
 #include "base/str.h"
+#include "store/site_object.h"
 
-#define NUMBER_LEN 20
 #define KEY_FILE_MAX 1024
-#define SSHSIG_MAX (8u << 10)
 
 /* --- Names --- */
 
@@ -96,7 +95,7 @@ int log_ids_site(struct store *s, struct log_ids *ids, struct err *err)
 	return rc;
 }
 
-static bool parse_number(const char *s, uint64_t *ret)
+bool copy_parse_number(const char *s, uint64_t *ret)
 {
 	uint64_t v = 0;
 
@@ -114,15 +113,7 @@ bool checkpoint_key_size(const char *key, const char *id, uint64_t *ret)
 	size_t head = strlen("l/") + EVIDENCE_ID_LEN + strlen("/checkpoint/");
 
 	return strlen(key) == head + NUMBER_LEN && strncmp(key + 2, id, EVIDENCE_ID_LEN) == 0 &&
-	       parse_number(key + head, ret);
-}
-
-static bool batch_key_range(const char *key, uint64_t *first, uint64_t *last)
-{
-	size_t head = strlen("l/") + EVIDENCE_ID_LEN + strlen("/records/");
-
-	return strlen(key) == head + 2 * NUMBER_LEN + 1 && parse_number(key + head, first) &&
-	       key[head + NUMBER_LEN] == '-' && parse_number(key + head + NUMBER_LEN + 1, last) && *first <= *last;
+	       copy_parse_number(key + head, ret);
 }
 
 /* --- Keys --- */
@@ -151,33 +142,48 @@ int copy_key_dir(const char *dir, const char *id, unsigned char pub[ED25519_PUB_
 	return rc ? rc : key_from(&text, id, pub, err);
 }
 
-int copy_key_site(struct store *s, const char *id, unsigned char pub[ED25519_PUB_LEN], struct err *err)
+struct key_of {
+	const char *id;
+	unsigned char *pub;
+};
+
+static int accept_key(void *arg, const void *p, size_t n, struct err *err)
 {
 	CLEAN(buf_release) struct buf text = BUF_INIT(KEY_FILE_MAX);
+	const struct key_of *k = arg;
+	int rc = buf_put(&text, p, n, err);
+
+	return rc ? rc : key_from(&text, k->id, k->pub, err);
+}
+
+int copy_key_site(struct store *s, const char *id, unsigned char pub[ED25519_PUB_LEN], struct err *err)
+{
+	struct key_of k = {id, pub};
 	char key[64];
-	int rc;
 
 	snprintf(key, sizeof(key), "l/%s/key", id);
-	rc = store_get(s, key, &text, err);
-	return rc ? rc : key_from(&text, id, pub, err);
+	return site_object_get(s, key, KEY_FILE_MAX, accept_key, &k, err);
+}
+
+bool copy_key_is_whole(struct store *s, const char *id)
+{
+	CLEAN(buf_release) struct buf text = BUF_INIT(KEY_FILE_MAX);
+	unsigned char pub[ED25519_PUB_LEN];
+	char key[64];
+
+	snprintf(key, sizeof(key), "l/%s/key", id);
+	return !store_get(s, key, &text, NULL) && !key_from(&text, id, pub, NULL);
 }
 
 /* --- What both kinds of place share --- */
 
-struct reader {
-	const struct copy_fns *f;
-	const unsigned char *pub;
-	int64_t shift; /* seq in the line minus its place, as last reported */
-	uint64_t good; /* checkpoints that verified */
-};
-
-static void problem(const struct reader *r, const char *code, uint64_t seq, const char *detail)
+void copy_problem(const struct reader *r, const char *code, uint64_t seq, const char *detail)
 {
 	if (r->f->problem)
 		r->f->problem(r->f->arg, code, seq, detail);
 }
 
-static int take_record(struct reader *r, uint64_t seq, const void *line, size_t n, struct err *err)
+int copy_take_record(struct reader *r, uint64_t seq, const void *line, size_t n, struct err *err)
 {
 	struct evidence_record rec;
 	struct err why = ERR_INIT;
@@ -185,12 +191,12 @@ static int take_record(struct reader *r, uint64_t seq, const void *line, size_t 
 	int rc = 0;
 
 	if (!ok) {
-		problem(r, "record-damaged", seq, why.msg);
+		copy_problem(r, "record-damaged", seq, why.msg);
 	} else if ((int64_t)(rec.seq - seq) != r->shift) {
 		/* After a dropped or inserted record all that follow are shifted alike: that is one finding. */
 		r->shift = (int64_t)(rec.seq - seq);
 		if (r->shift)
-			problem(r, "sequence", seq, "a record of another number stands here");
+			copy_problem(r, "sequence", seq, "a record of another number stands here");
 	}
 	if (r->f->record)
 		rc = r->f->record(r->f->arg, seq, ok ? &rec : NULL, line, n, err);
@@ -199,22 +205,22 @@ static int take_record(struct reader *r, uint64_t seq, const void *line, size_t 
 	return rc;
 }
 
-static int take_checkpoint(
+int copy_take_checkpoint(
         struct reader *r, uint64_t size, const struct buf *note, const struct buf *sshsig, struct err *err)
 {
 	struct evidence_checkpoint cp;
 	struct err why = ERR_INIT;
 
 	if (evidence_note_verify(note->p, note->len, r->pub, &cp, &why) || cp.size != size) {
-		problem(r, "checkpoint-damaged", size, why.code ? why.msg : "its name tells another size");
+		copy_problem(r, "checkpoint-damaged", size, why.code ? why.msg : "its name tells another size");
 		return 0;
 	}
 	r->good++;
 	if (!sshsig->len)
-		problem(r, "sshsig-missing", size, "checkpoint without its sshsig");
+		copy_problem(r, "sshsig-missing", size, "checkpoint without its sshsig");
 	else if (sshsig_verify(
 	                 (const char *)sshsig->p, sshsig->len, r->pub, EVIDENCE_NAMESPACE, note->p, cp.n_text, &why))
-		problem(r, "sshsig-damaged", size, why.msg);
+		copy_problem(r, "sshsig-damaged", size, why.msg);
 	if (!r->f->checkpoint)
 		return 0;
 	return r->f->checkpoint(r->f->arg, &cp, (const char *)note->p, (const char *)sshsig->p, err);
@@ -241,12 +247,12 @@ static int dir_checkpoint(struct reader *r, const void *line, size_t n, struct e
 	        json_get_str(o, "note", "checkpoint", &text, NULL) ||
 	        json_get_str(o, "sshsig", "checkpoint", &sig, NULL) ||
 	        json_get_int(o, "size", "checkpoint", &size, NULL) || size < 0) {
-		problem(r, "checkpoint-damaged", 0, "malformed line in the checkpoints file");
+		copy_problem(r, "checkpoint-damaged", 0, "malformed line in the checkpoints file");
 		return 0;
 	}
 	buf_addf(&note, "%s", text);
 	buf_addf(&sshsig, "%s", sig);
-	return take_checkpoint(r, (uint64_t)size, &note, &sshsig, err);
+	return copy_take_checkpoint(r, (uint64_t)size, &note, &sshsig, err);
 }
 
 static int dir_checkpoints(struct reader *r, int fd, struct err *err)
@@ -263,9 +269,9 @@ static int dir_checkpoints(struct reader *r, int fd, struct err *err)
 	if (rc)
 		return rc;
 	if (kind == LINE_TORN)
-		problem(r, "torn-tail", 0, "the checkpoints file ends within a line");
+		copy_problem(r, "torn-tail", 0, "the checkpoints file ends within a line");
 	if (kind == LINE_LONG)
-		problem(r, "checkpoint-damaged", 0, "line too long in the checkpoints file");
+		copy_problem(r, "checkpoint-damaged", 0, "line too long in the checkpoints file");
 	return kind == LINE_ERROR ? -ERR_IO : 0;
 }
 
@@ -280,13 +286,13 @@ static int dir_records(struct reader *r, int fd, struct err *err)
 
 	lines_init(&l, fd, 0);
 	while (!rc && (kind = lines_next(&l, &line, &n, err)) == LINE_WHOLE)
-		rc = take_record(r, seq++, line, n, err);
+		rc = copy_take_record(r, seq++, line, n, err);
 	if (rc)
 		return rc;
 	if (kind == LINE_TORN)
-		problem(r, "torn-tail", seq, "the records file ends within a line");
+		copy_problem(r, "torn-tail", seq, "the records file ends within a line");
 	if (kind == LINE_LONG)
-		problem(r, "record-damaged", seq, "line too long; what follows was not read");
+		copy_problem(r, "record-damaged", seq, "line too long; what follows was not read");
 	return kind == LINE_ERROR ? -ERR_IO : 0;
 }
 
@@ -300,7 +306,7 @@ int copy_read_dir(const char *dir, const char *id, const unsigned char pub[ED255
 	if (f->checkpoint) {
 		rc = dir_file(dir, id, "checkpoints", &cp, err);
 		if (rc == -ERR_MISSING)
-			problem(&r, "checkpoints-missing", 0, "no checkpoints file");
+			copy_problem(&r, "checkpoints-missing", 0, "no checkpoints file");
 		else if (!rc)
 			rc = dir_checkpoints(&r, cp, err);
 		if (rc && rc != -ERR_MISSING)
@@ -310,111 +316,4 @@ int copy_read_dir(const char *dir, const char *id, const unsigned char pub[ED255
 		return 0;
 	rc = dir_file(dir, id, "records", &rec, err);
 	return rc ? rc : dir_records(&r, rec, err);
-}
-
-/* --- A site --- */
-
-static int site_checkpoint(struct reader *r, struct store *s, const char *key, uint64_t size, struct err *err)
-{
-	CLEAN(buf_release) struct buf note = BUF_INIT(EVIDENCE_NOTE_MAX), sshsig = BUF_INIT(SSHSIG_MAX);
-	CLEAN(free_ptr) char *sig_key = NULL;
-	int rc = store_get(s, key, &note, err);
-
-	BUG_ON(asprintf(&sig_key, "%s.sshsig", key) < 0);
-	if (rc == -ERR_NOMEM) {
-		problem(r, "checkpoint-damaged", size, "too large");
-		return 0;
-	}
-	if (!rc)
-		rc = store_get(s, sig_key, &sshsig, err);
-	if (rc && rc != -ERR_MISSING && rc != -ERR_NOMEM)
-		return rc;
-	buf_str(&note);
-	buf_str(&sshsig);
-	return take_checkpoint(r, size, &note, &sshsig, err);
-}
-
-static int site_checkpoints(struct reader *r, struct store *s, const char *id, struct err *err)
-{
-	CLEAN(store_keys_release) struct store_keys keys = {0};
-	char prefix[64];
-	int rc;
-
-	snprintf(prefix, sizeof(prefix), "l/%s/checkpoint/", id);
-	rc = store_list_all(s, prefix, &keys, err);
-	for (size_t i = 0; !rc && i < keys.n && !(r->f->newest_only && r->good); i++) {
-		const char *key = keys.key[r->f->newest_only ? keys.n - 1 - i : i];
-		uint64_t size;
-
-		if (checkpoint_key_size(key, id, &size))
-			rc = site_checkpoint(r, s, key, size, err);
-	}
-	return rc;
-}
-
-/* One object of records. Returns 1 when reading must end because what follows has lost its place. */
-static int site_batch(
-        struct reader *r, struct store *s, const char *key, uint64_t first, uint64_t last, struct err *err)
-{
-	CLEAN(buf_release) struct buf b = BUF_INIT(EVIDENCE_BATCH_MAX + LINES_MAX);
-	int rc = store_get(s, key, &b, err);
-	const unsigned char *at = b.p;
-	uint64_t seq = first;
-
-	if (rc == -ERR_NOMEM) {
-		problem(r, "record-damaged", first, "an object of records is too large; what follows was not read");
-		return 1;
-	}
-	if (rc)
-		return rc;
-	for (size_t left = b.len; left;) {
-		const unsigned char *end = memchr(at, '\n', left);
-
-		if (!end || seq > last)
-			break;
-		rc = take_record(r, seq++, at, (size_t)(end - at), err);
-		if (rc)
-			return rc;
-		left -= (size_t)(end + 1 - at);
-		at = end + 1;
-	}
-	if (seq == last + 1 && at == b.p + b.len)
-		return 0;
-	problem(r, "batch-damaged", seq,
-	        "an object of records holds more or less than its name says; what follows was not read");
-	return 1;
-}
-
-static int site_records(struct reader *r, struct store *s, const char *id, struct err *err)
-{
-	CLEAN(store_keys_release) struct store_keys keys = {0};
-	uint64_t next = 0, first, last;
-	char prefix[64];
-	int rc;
-
-	snprintf(prefix, sizeof(prefix), "l/%s/records/", id);
-	rc = store_list_all(s, prefix, &keys, err);
-	for (size_t i = 0; !rc && i < keys.n; i++) {
-		if (!batch_key_range(keys.key[i], &first, &last))
-			continue;
-		if (first > next) {
-			problem(r, "records-missing", next,
-			        "an object of records is missing; what follows was not read");
-			return 0;
-		}
-		rc = site_batch(r, s, keys.key[i], first, last, err);
-		next = last >= next ? last + 1 : next;
-	}
-	return rc == 1 ? 0 : rc;
-}
-
-int copy_read_site(struct store *s, const char *id, const unsigned char pub[ED25519_PUB_LEN], const struct copy_fns *f,
-        struct err *err)
-{
-	struct reader r = {.f = f, .pub = pub};
-	int rc = f->checkpoint ? site_checkpoints(&r, s, id, err) : 0;
-
-	if (rc || !f->record)
-		return rc;
-	return site_records(&r, s, id, err);
 }

@@ -152,13 +152,15 @@ int evidence_checkpoint(struct evidence_log *log, struct err *err) HF_NODISCARD;
 struct evidence_site {
 	struct store *store;
 	uint64_t size;  /* records covered by the newest checkpoint there, after the call */
+	uint64_t put, beside; /* objects put: under their own names, and beside such as are damaged */
 	struct err err; /* code 0 when the site has all that is signed */
 };
 enum { EVIDENCE_PUBLISH_ALL = 1 }; /* forget what is known of the site and offer every object again */
-/* Bring every site up to the newest checkpoint; create-only, equal bytes are fine. A site with a witness is asked to
+/* Bring every site up to the newest checkpoint; create-only, equal bytes are fine. What is damaged there, and so is not what anybody signed,
+ * gets the right bytes beside it. A site with a witness is asked to
  * cosign it: its refusal is ERR_FORK, its silence is only logged. A site that fails does not stop the
- * others. Returns 0 when all are up to date; else the worst of the sites' codes: ERR_FORK (other bytes under a name of
- * ours, or a checkpoint that this log never signed) before any other. */
+ * others. Returns 0 when all are up to date; else the worst of the sites' codes: ERR_FORK (a checkpoint that this log never
+ * signed) before any other. */
 int evidence_publish(struct evidence_log *log, struct evidence_site *sites, size_t n, unsigned flags, struct err *err)
         HF_NODISCARD;
 

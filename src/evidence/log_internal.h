@@ -92,6 +92,7 @@ int copy_read_site(struct store *s, const char *id, const unsigned char pub[ED25
 /* Public key beside a copy; it must fit the id. */
 int copy_key_dir(const char *dir, const char *id, unsigned char pub[ED25519_PUB_LEN], struct err *err) HF_NODISCARD;
 int copy_key_site(struct store *s, const char *id, unsigned char pub[ED25519_PUB_LEN], struct err *err) HF_NODISCARD;
+bool copy_key_is_whole(struct store *s, const char *id); /* or does another object stand in for it? */
 /* Ids of the logs in a place, sorted. */
 struct log_ids {
 	char (*id)[EVIDENCE_ID_LEN + 1];

@@ -7,6 +7,7 @@
 #include <unistd.h>
 #include "base/fs.h"
 #include "base/log.h"
+#include "store/site_object.h"
 
 #define HINTS_MAX (1u << 20)
 
@@ -44,15 +45,93 @@ static void object_key(
 		snprintf(out, 128, "l/%s/%s/%020llu", log->id, fmt_dir, (unsigned long long)a);
 }
 
-static int put_same(struct pub *p, const char *key, const void *bytes, size_t n, struct err *err)
+static int fork_at(const struct pub *p, uint64_t size, struct err *err)
 {
-	int rc = store_put_same(p->site->store, key, bytes, n, err);
+	err_set(err, ERR_FORK, "site %s has a checkpoint of log %s at %llu that this log never signed",
+	        p->site->store->name, p->log->id, (unsigned long long)size);
+	return err_hint(err, "two controllers use one log key, or an old copy of the log was put back");
+}
 
-	if (rc != -ERR_EXISTS)
+struct signed_note {
+	const unsigned char *pub;
+	uint64_t size;
+	struct evidence_checkpoint cp;
+};
+
+static int accept_note(void *arg, const void *p, size_t n, struct err *err)
+{
+	struct signed_note *s = arg;
+	int rc = evidence_note_verify(p, n, s->pub, &s->cp, err);
+
+	return rc || s->cp.size == s->size ? rc : err_set(err, ERR_CORRUPT, "its name tells another size");
+}
+
+/* ERR_MISSING: none; ERR_CORRUPT, ERR_FORMAT: none that our key has signed. */
+static int checkpoint_there(const struct pub *p, uint64_t size, struct evidence_checkpoint *ret, struct err *err)
+{
+	struct signed_note s = {.pub = p->log->pub, .size = size};
+	char key[128];
+
+	object_key(key, p->log, "checkpoint", size, 0, false);
+	int rc = site_object_get(p->site->store, key, EVIDENCE_NOTE_MAX, accept_note, &s, err);
+
+	*ret = s.cp;
+	return rc && rc != -ERR_MISSING ? err_wrap(err, "site %s: %s", p->site->store->name, key) : rc;
+}
+
+/* What is there of this size, if our key signed it, has to be ours. */
+static int check_unforked(const struct pub *p, const struct cp_line *line, struct err *err)
+{
+	struct evidence_checkpoint cp;
+	struct err why = ERR_INIT;
+	int rc = checkpoint_there(p, line->size, &cp, &why);
+
+	if (!rc)
+		return memcmp(cp.root, line->cp.root, SHA256_LEN) ? fork_at(p, line->size, err) : 0;
+	if (site_object_is_damage(why.code))
+		return 0;
+	*err = why;
+	return rc;
+}
+
+struct is_ours {
+	const void *p;
+	size_t n;
+};
+
+static int accept_ours(void *arg, const void *p, size_t n, struct err *err)
+{
+	const struct is_ours *o = arg;
+
+	return n == o->n && !memcmp(p, o->p, n) ? 0 : err_set(err, ERR_CORRUPT, "its bytes are other ones");
+}
+
+/* Other bytes than ours under a name of ours: a fork where our key has signed them, which the checkpoint tells (line: its own), else damage. */
+static int put_ours(struct pub *p, const struct cp_line *line, const char *key, const void *bytes, size_t n, struct err *err)
+{
+	struct store *st = p->site->store;
+	struct is_ours o = {bytes, n};
+	struct err why = ERR_INIT;
+	int rc = store_put_bytes(st, key, bytes, n, &why);
+
+	p->site->put += !rc;
+	if (rc == -ERR_EXISTS) {
+		rc = site_object_get(st, key, EVIDENCE_BATCH_MAX + LINES_MAX, accept_ours, &o, &why);
+		if (!rc || !site_object_is_damage(why.code)) {
+			if (rc)
+				*err = why;
+			return rc;
+		}
+		if (line && (rc = check_unforked(p, line, err)))
+			return rc;
+		log_msg(LOG_WARN, "site %s: %s is damaged; the right bytes are put beside it", st->name, key);
+		rc = site_object_put_beside(st, key, bytes, n, err);
+		p->site->beside += !rc;
 		return rc;
-	err_set(err, ERR_FORK, "site %s holds other bytes as %s", p->site->store->name, key);
-	err_hint(err, "two controllers use one log key, or an old copy of the log was put back");
-	return -ERR_FORK;
+	}
+	if (rc)
+		*err = why;
+	return rc;
 }
 
 /* The note comes last: where it is, its records and its sshsig are. */
@@ -73,13 +152,13 @@ static int put_one(struct pub *p, const struct cp_line *line, struct err *err)
 	if (got < 0 || (uint64_t)got != n)
 		return err_sys(err, ERR_IO, "log %s: cannot read its records", p->log->id);
 	object_key(key, p->log, "records", p->size, line->size - 1, true);
-	rc = put_same(p, key, b.p, n, err);
+	rc = put_ours(p, line, key, b.p, n, err);
 	if (rc)
 		return rc;
 	object_key(key, p->log, "checkpoint", line->size, 0, false);
 	snprintf(sig_key, sizeof(sig_key), "%s.sshsig", key);
-	rc = put_same(p, sig_key, line->sshsig, strlen(line->sshsig), err);
-	return rc ? rc : put_same(p, key, line->note, strlen(line->note), err);
+	rc = put_ours(p, line, sig_key, line->sshsig, strlen(line->sshsig), err);
+	return rc ? rc : put_ours(p, line, key, line->note, strlen(line->note), err);
 }
 
 /* Offer every checkpoint from p->cp_at on. */
@@ -141,27 +220,6 @@ static bool find_line(struct pub *p, uint64_t size)
 	return at == size;
 }
 
-static int fork_at(const struct pub *p, uint64_t size, struct err *err)
-{
-	err_set(err, ERR_FORK, "site %s has a checkpoint of log %s at %llu that this log never signed",
-	        p->site->store->name, p->log->id, (unsigned long long)size);
-	return err_hint(err, "two controllers use one log key, or an old copy of the log was put back");
-}
-
-static int checkpoint_there(const struct pub *p, uint64_t size, struct evidence_checkpoint *ret, struct err *err)
-{
-	CLEAN(buf_release) struct buf note = BUF_INIT(EVIDENCE_NOTE_MAX);
-	char key[128];
-	int rc;
-
-	object_key(key, p->log, "checkpoint", size, 0, false);
-	rc = store_get(p->site->store, key, &note, err);
-	if (rc)
-		return rc;
-	rc = evidence_note_verify(note.p, note.len, p->log->pub, ret, err);
-	return rc ? err_wrap(err, "site %s: %s", p->site->store->name, key) : 0;
-}
-
 /* Find out how far the site is, and that it has nothing that we did not sign. */
 static int look(struct pub *p, struct err *err)
 {
@@ -175,10 +233,10 @@ static int look(struct pub *p, struct err *err)
 		rc = checkpoint_there(p, p->size, &cp, err);
 		if (!rc && memcmp(cp.root, p->root, sizeof(p->root)) != 0)
 			return fork_at(p, p->size, err);
-		if (rc == -ERR_MISSING)
-			start_over(p);
-		else if (rc)
+		if (rc && !site_object_is_damage(err->code))
 			return rc;
+		if (rc)
+			start_over(p);
 	}
 	snprintf(prefix, sizeof(prefix), "l/%s/checkpoint/", p->log->id);
 	object_key(after, p->log, "checkpoint", p->size, 0, false);
@@ -186,6 +244,8 @@ static int look(struct pub *p, struct err *err)
 	if (rc || newest.size <= p->size)
 		return rc;
 	rc = checkpoint_there(p, newest.size, &cp, err);
+	if (rc && site_object_is_damage(err->code))
+		return 0; /* no word of our key: what it lacks from where it was is offered again */
 	if (rc)
 		return rc;
 	if (cp.size > p->log->signed_size)
@@ -234,7 +294,7 @@ static int publish_one(struct pub *p, unsigned flags, struct err *err)
 	if (p->size == 0) {
 		BUG_ON(asprintf(&text, "%s\n", vkey) < 0);
 		snprintf(key, sizeof(key), "l/%s/key", p->log->id);
-		rc = put_same(p, key, text, strlen(text), err);
+		rc = put_ours(p, NULL, key, text, strlen(text), err);
 	}
 	if (!rc)
 		rc = put_rest(p, err);
@@ -284,6 +344,7 @@ int evidence_publish(struct evidence_log *log, struct evidence_site *sites, size
 		struct pub p = {.log = log, .site = &sites[i]};
 		struct err local = ERR_INIT;
 
+		sites[i].put = sites[i].beside = 0;
 		if (!(flags & EVIDENCE_PUBLISH_ALL))
 			apply_hint(&p, hints);
 		if (publish_one(&p, flags, &local) == 0)

@@ -30,6 +30,10 @@ static void load_problem(void *arg, const char *code, uint64_t seq, const char *
 {
 	struct loader *l = arg;
 
+	if (str_eq(code, "replaced")) {
+		finding(l->v, FINDING_NOTE, code, l->log->id, l->copy->place, seq, "%s", detail);
+		return;
+	}
 	if (about_record(code))
 		l->copy->bad_seq = MIN(l->copy->bad_seq, seq);
 	if (l->copy->n_findings++ < COPY_FINDINGS_MAX)
@@ -227,6 +231,8 @@ static void load_copy(struct verify *v, struct vlog *log, struct copy *c, struct
 	if (rc || memcmp(other, log->pub, sizeof(other)) != 0)
 		finding(v, FINDING_DAMAGE, "key-damaged", log->id, c->place, 0, "%s",
 		        rc ? why.msg : "the key is not the log's");
+	else if (site && !copy_key_is_whole(site, log->id))
+		finding(v, FINDING_NOTE, "replaced", log->id, c->place, 0, "the key is damaged; another object stands in for it");
 	if (site)
 		verify_witnesses(v, log, c, site);
 }

@@ -73,7 +73,17 @@ static void remember(struct copy *c, const char *id, uint64_t size)
 	c->witness[i].size = MAX(c->witness[i].size, size);
 }
 
-static void judge(struct verify *v, const struct vlog *log, struct copy *c, struct store *site, const char *key)
+struct bad_cosig {
+	uint64_t size;
+	char id[EVIDENCE_ID_LEN + 1];
+	struct err why;
+};
+struct bad_cosigs {
+	struct bad_cosig *v;
+	size_t n, cap;
+};
+
+static void judge(const struct vlog *log, struct copy *c, struct store *site, const char *key, struct bad_cosigs *bad)
 {
 	CLEAN(buf_release) struct buf b = BUF_INIT(WITNESS_ANSWER_MAX);
 	struct err why = ERR_INIT;
@@ -89,18 +99,38 @@ static void judge(struct verify *v, const struct vlog *log, struct copy *c, stru
 		rc = check(&b, id, text, &why);
 	if (!rc)
 		remember(c, id, size);
-	else if (rc != -ERR_UNREACHABLE)
-		finding(v, FINDING_DAMAGE, "cosignature-damaged", log->id, c->place, size, "%s", why.msg);
+	if (!rc || rc == -ERR_UNREACHABLE)
+		return;
+	bad->v = xgrow(bad->v, bad->n, &bad->cap, sizeof *bad->v);
+	bad->v[bad->n] = (struct bad_cosig){.size = size, .why = why};
+	memcpy(bad->v[bad->n++].id, id, sizeof id);
+}
+
+/* A witness gives one for each checkpoint once. A later one is over all the records of those before it. */
+static void tell_bad(struct verify *v, const struct vlog *log, const struct copy *c, const struct bad_cosig *b)
+{
+	bool covered = false;
+
+	for (size_t i = 0; i < c->n_witnesses; i++)
+		covered |= str_eq(c->witness[i].id, b->id) && c->witness[i].size > b->size;
+	if (covered)
+		finding(v, FINDING_NOTE, "cosignature-covered", log->id, c->place, b->size, "%s; a later one of the same witness covers it", b->why.msg);
+	else
+		finding(v, FINDING_DAMAGE, "cosignature-damaged", log->id, c->place, b->size, "%s", b->why.msg);
 }
 
 void verify_witnesses(struct verify *v, const struct vlog *log, struct copy *c, struct store *site)
 {
 	CLEAN(store_keys_release) struct store_keys keys = {0};
+	struct bad_cosigs bad = {0};
 	char prefix[64];
 
 	(void)snprintf(prefix, sizeof prefix, "l/%s/checkpoint/", log->id);
 	if (store_list_all(site, prefix, &keys, NULL))
 		return; /* that the place cannot be read was told */
 	for (size_t i = 0; i < keys.n; i++)
-		judge(v, log, c, site, keys.key[i]);
+		judge(log, c, site, keys.key[i], &bad);
+	for (size_t i = 0; i < bad.n; i++)
+		tell_bad(v, log, c, &bad.v[i]);
+	free(bad.v);
 }

@@ -4,10 +4,12 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/rng.h"
+#include "base/str.h"
 #include "backup/replicate.h"
 
-void sites_mend_cfg(const struct sites *s, const unsigned char root_pub[ED25519_PUB_LEN])
+json_t *sites_mend_cfg(const struct sites *s, const unsigned char root_pub[ED25519_PUB_LEN])
 {
+	json_t *told = json_array();
 	struct store *from = NULL;
 	struct cfg best = {0}, c;
 	struct err why = ERR_INIT;
@@ -22,11 +24,22 @@ void sites_mend_cfg(const struct sites *s, const unsigned char root_pub[ED25519_
 		best = c;
 		from = s->site[i].store;
 	}
-	for (size_t i = 0; from && i < s->n; i++)
-		if (s->site[i].store && s->site[i].store != from && replicate_cfg(from, s->site[i].store, &best, &why))
+	for (size_t i = 0; from && i < s->n; i++) {
+		uint64_t n = 0;
+		if (!s->site[i].store || s->site[i].store == from)
+			continue;
+		int rc = replicate_cfg(from, s->site[i].store, &best, &n, &why);
+		if (rc)
 			log_msg(LOG_WARN, "%s", why.msg);
+		if (rc || n)
+			json_array_append_new(told, json_pack("{s:s, s:I, s:s*}", "site", s->site[i].name, "put", (json_int_t)n, "error", rc ? why.msg : NULL));
+	}
 	cfg_release(&best);
+	return told;
 }
+
+/* In the order of enum replicate_put; configurations are told by themselves. */
+static const char *const put_names[PUT_KINDS] = {"configurations", "keys", "envelopes", "copies", "receipts", "expiries", "mended"};
 
 int repairing_init(struct repairing *r, const struct job *j, const struct sites *sites, const struct cfg *cfg, struct err *err)
 {
@@ -64,7 +77,37 @@ int repair_source(struct repairing *r, size_t site, const char *source, const st
 		rc = replicate_repair(&o, &brought, err);
 	*ret = json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "missing", (json_int_t)found.missing, "corrupt", (json_int_t)found.corrupt, "snapshots_broken", (json_int_t)found.snapshots_broken,
 		"snapshots", (json_int_t)brought.snapshots, "packs", (json_int_t)brought.packs, "bytes", (json_int_t)brought.bytes, "index_objects", (json_int_t)brought.index_objects);
+	for (size_t k = 0; k < PUT_KINDS; k++)
+		json_object_set_new(*ret, put_names[k], json_integer((json_int_t)brought.put[k]));
 	check_result_release(&found);
 	free(from);
+	return rc;
+}
+
+int repair_evidence(const struct job *j, const struct sites *sites, const char *only, json_t **ret, struct err *err)
+{
+	CLEAN(free_ptr) char *key = path_log_key(j);
+	CLEAN(free_ptr) struct store **st = xcalloc(sites->n + 1, sizeof *st);
+	CLEAN(free_ptr) struct evidence_site *copy = xcalloc(sites->n + 1, sizeof *copy);
+	struct evidence_log *log = NULL;
+	size_t n = 0, n_copies = 0;
+	for (size_t i = 0; i < sites->n; i++) {
+		struct store *s = sites->site[i].store;
+		if (s)
+			st[n++] = s;
+		if (s && (!only || str_eq(only, sites->site[i].name)))
+			copy[n_copies++].store = s;
+	}
+	struct evidence_config c = {.dir = j->root->log, .key_path = key, .wait_ms = 30000, .sites = st, .n_sites = n};
+	int rc = evidence_open(&c, &log, err);
+	if (rc)
+		return rc;
+	rc = evidence_publish(log, copy, n_copies, EVIDENCE_PUBLISH_ALL, err);
+	json_t *rows = json_array();
+	for (size_t i = 0; i < n_copies; i++)
+		json_array_append_new(rows, json_pack("{s:s, s:I, s:I, s:s*}", "site", copy[i].store->name, "put", (json_int_t)copy[i].put, "beside", (json_int_t)copy[i].beside, "error",
+			copy[i].err.code ? copy[i].err.msg : NULL));
+	*ret = json_pack("{s:s, s:o}", "log", evidence_log_id(log), "sites", rows);
+	evidence_close(log);
 	return rc;
 }

@@ -6,6 +6,7 @@
 #include "ops/ops.h"
 #include "job/recover.h"
 #include "ops/repair.h"
+#include "store/site_object.h"
 #include "verify/check.h"
 
 struct shown {
@@ -98,33 +99,46 @@ static json_t *repair(struct verify *v, size_t number, const struct session_site
 	struct err why = ERR_INIT;
 	json_t *told = NULL;
 	int rc = v->o->data ? check_one(v, site, cfg, source, &known, &why) : 0;
-	if (!rc)
+	if (!rc || site_object_is_damage(why.code)) /* keys that do not open are damage, too */
 		rc = repair_source(v->repair, number, source, &known, &told, &why);
-	if (rc)
+	if (rc) {
 		log_msg(LOG_WARN, "site %s, source '%s': not all is repaired: %s", site->name, source, why.msg);
+		told = told ? told : json_object();
+		json_object_set_new(told, "left", json_string(why.msg));
+	}
 	check_result_release(&known);
 	return told;
+}
+
+static bool is_of_before(const char *name)
+{
+	return str_eq(name, "missing") || str_eq(name, "corrupt") || str_eq(name, "snapshots_broken");
 }
 
 /* What a second round brought is added to the first. */
 static void add_repaired(json_t **all, json_t *round)
 {
-	static const char *const brought[] = {"snapshots", "packs", "bytes", "index_objects"};
+	const char *name;
+	json_t *n;
 	if (!*all || !round) {
 		*all = *all ? *all : round;
 		return;
 	}
-	for (size_t i = 0; i < ARRAY_LEN(brought); i++)
-		json_object_set_new(*all, brought[i], json_integer(json_integer_value(json_object_get(*all, brought[i])) + json_integer_value(json_object_get(round, brought[i]))));
+	json_object_del(*all, "left"); /* the second word on it counts */
+	json_object_foreach (round, name, n)
+		if (!json_is_integer(n))
+			json_object_set(*all, name, n);
+		else if (!is_of_before(name))
+			json_object_set_new(*all, name, json_integer(json_integer_value(json_object_get(*all, name)) + json_integer_value(n)));
 	json_decref(round);
 }
 
-/* Once more where snapshots came back: only now it is known which packs they need. */
+/* Once more where snapshots or keys came back: only now it is known which packs they need, or which objects do not open. */
 static int check_or_repair(struct verify *v, size_t number, const struct session_site *site, const struct cfg *cfg, const char *source, struct check_result *c, json_t **repaired, struct err *err)
 {
 	for (int round = 1;; round++) {
 		json_t *told = v->repair ? repair(v, number, site, cfg, source) : NULL;
-		bool more = round == 1 && json_integer_value(json_object_get(told, "snapshots")) > 0;
+		bool more = round == 1 && (json_integer_value(json_object_get(told, "snapshots")) > 0 || (v->o->data && json_integer_value(json_object_get(told, "keys")) > 0));
 		add_repaired(repaired, told);
 		int rc = check_one(v, site, cfg, source, c, err);
 		if (rc || !more || !damaged(c))
@@ -158,13 +172,32 @@ static void verify_site(struct verify *v, size_t number, const struct session_si
 		site->store ? NULL : site->err.msg));
 }
 
-static int mend_cfg(const struct job *j, const struct sites *sites, struct err *err)
+static int mend_cfg(const struct verify *v, const struct sites *sites, struct err *err)
 {
 	unsigned char root[ED25519_PUB_LEN];
-	int rc = root_pub_load(j, root, err);
-	if (!rc)
-		sites_mend_cfg(sites, root);
-	return rc;
+	int rc = root_pub_load(v->j, root, err);
+	if (rc)
+		return rc;
+	CLEAN(json_release) json_t *told = sites_mend_cfg(sites, root);
+	if (json_array_size(told))
+		result_extra(v->res, "configurations", json_incref(told));
+	return 0;
+}
+
+static void mend_evidence(struct verify *v, const struct sites *sites)
+{
+	struct err why = ERR_INIT;
+	json_t *told = NULL;
+	if (v->j->dry_run)
+		return;
+	if (repair_evidence(v->j, sites, v->o->site, &told, &why)) {
+		log_msg(LOG_WARN, "evidence: not all is repaired: %s", why.msg);
+		v->status = err_status_worse(v->status, err_exit_status(why.code));
+		if (!v->first.code)
+			v->first = why;
+	}
+	if (told)
+		result_extra(v->res, "evidence", told);
 }
 
 /* Before anything is asked: a site that would have to be read is not quietly read, nor quietly left out. */
@@ -207,7 +240,7 @@ int job_verify(const struct job *j, const struct job_verify_opts *o, json_t **re
 	if (!rc && o->at_site)
 		rc = refuse_unable(&sites, err);
 	if (!rc && o->repair)
-		rc = mend_cfg(j, &sites, err);
+		rc = mend_cfg(&v, &sites, err);
 	if (!rc)
 		rc = o->data ? sites_cfg_any(j, &sites, &cfg, err) : sites_cfg_pinned(j, &sites, &cfg, err);
 	if (!rc && o->repair) {
@@ -217,6 +250,8 @@ int job_verify(const struct job *j, const struct job_verify_opts *o, json_t **re
 	for (size_t i = 0; !rc && i < sites.n; i++)
 		if (!o->site || str_eq(o->site, sites.site[i].name))
 			verify_site(&v, i, &sites.site[i], &cfg);
+	if (!rc && o->repair)
+		mend_evidence(&v, &sites);
 	int status = rc ? err_exit_status(err->code) : v.status;
 	if (!rc && v.first.code)
 		*err = v.first;

@@ -2,7 +2,7 @@
 
 #include <string.h>
 #include "base/str.h"
-#include "repo/site_object.h"
+#include "store/site_object.h"
 
 enum { KEPT = 4, DEPTH_MAX = 64 };
 

@@ -29,6 +29,14 @@ struct expiry {
 };
 /* An expiry counts when a log signed it for this very attempt: a site must not hide a snapshot by an object of its own making. */
 int expiry_read(const struct cfg *cfg, const char *source, const char *attempt, const void *p, size_t n, struct expiry *ret, struct err *err) HF_NODISCARD;
+/* The same as a site_accept_fn; bytes are those that were taken. */
+struct expiry_of {
+	const struct cfg *cfg;
+	const char *source, *attempt;
+	struct expiry x;
+	struct buf bytes; /* BUF_INIT(SIGNED_MAX), released by the caller */
+};
+int expiry_accept(void *expiry_of, const void *p, size_t n, struct err *err);
 /* A site_accept_fn of fates: decodes into a struct fate. */
 int fate_accept(void *fate, const void *p, size_t n, struct err *err);
 /* Full pack list of a committed attempt, following relative lists; depth (may be NULL) gets how many; checked against the snapshot's digest of it. */

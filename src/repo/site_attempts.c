@@ -7,7 +7,7 @@
 #include "base/str.h"
 #include "repo/fields.h"
 #include "repo/site.h"
-#include "repo/site_object.h"
+#include "store/site_object.h"
 
 #define CHAIN_MAX 64
 
@@ -71,13 +71,19 @@ int expiry_read(const struct cfg *cfg, const char *source, const char *attempt, 
 	return 0;
 }
 
+int expiry_accept(void *arg, const void *p, size_t n, struct err *err)
+{
+	struct expiry_of *of = arg;
+	int rc = expiry_read(of->cfg, of->source, of->attempt, p, n, &of->x, err);
+	buf_clear(&of->bytes);
+	return rc ? rc : buf_put(&of->bytes, p, n, err);
+}
+
 static int load_expiry(struct store *st, const struct cfg *cfg, const char *source, const char *key, struct attempt_info *a, struct err *err)
 {
-	CLEAN(buf_release) struct buf b = BUF_INIT(SIGNED_MAX);
-	struct expiry x;
-	int rc = store_get(st, key, &b, err);
-	if (!rc)
-		rc = expiry_read(cfg, source, a->attempt, b.p, b.len, &x, err);
+	struct expiry_of of = {.cfg = cfg, .source = source, .attempt = a->attempt, .bytes = BUF_INIT(SIGNED_MAX)};
+	int rc = site_object_get(st, key, SIGNED_MAX, expiry_accept, &of, err);
+	buf_release(&of.bytes);
 	a->expired |= !rc;
 	return rc;
 }

@@ -6,7 +6,7 @@
 #include "base/fs.h"
 #include "base/log.h"
 #include "base/str.h"
-#include "repo/site_object.h"
+#include "store/site_object.h"
 
 const struct source_secrets *reader_secrets(const struct reader *r, uint32_t epoch)
 {

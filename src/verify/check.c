@@ -4,6 +4,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
+#include "store/site_object.h"
 
 #define FINDINGS_MAX 1000
 #define BAD_MAX 100000
@@ -81,13 +82,13 @@ void check_find(struct check *c, enum finding_kind kind, const char *object, con
 static bool is_mended(const struct check *c, const char *key)
 {
 	char mark[STORE_KEY_MAX + 1];
-	CLEAN(buf_release) struct buf b = BUF_INIT(SIGNED_MAX);
+	struct mended_of of = {c->cfg, key};
 	struct err why = ERR_INIT;
 
 	key_mended(mark, key);
 	for (size_t i = 0; i < c->marks.n; i++)
 		if (!strcmp(c->marks.key[i], mark))
-			return !store_get(c->st, mark, &b, &why) && !mended_decode(c->cfg, key, b.p, b.len, &why);
+			return !site_object_get(c->st, mark, SIGNED_MAX, mended_accept, &of, &why);
 	return false;
 }
 
@@ -153,7 +154,9 @@ int check_begin(struct check *c, const struct check_ops *ops, struct err *err)
 		return rc;
 	take_live(c);
 	rc = check_pack_lists(c, err);
-	return rc ? rc : check_objects(c, err);
+	if (!rc)
+		rc = check_objects(c, err);
+	return rc ? rc : check_envelopes(c, err);
 }
 
 void check_end(struct check *c)
@@ -173,6 +176,11 @@ void check_end(struct check *c)
 	store_keys_release(&c->marks);
 	store_keys_release(&c->copies);
 	pack_list_sort(&c->ret->lost);
+	for (size_t i = 0; i < c->n_sessions; i++)
+		free(c->session[i].env);
+	free(c->session);
+	pthread_mutex_destroy(&c->mutex);
+	idmap_release(&c->by_sid);
 	idmap_release(&c->by_digest);
 	idmap_release(&c->explained);
 	idmap_release(&c->pack_no);

@@ -5,7 +5,7 @@
 #ifndef VERIFY_CHECK_H
 #define VERIFY_CHECK_H
 
-#include "repo/site_object.h"
+#include "repo/mended.h"
 #include "restore/reader.h"
 
 struct check_result {

@@ -395,8 +395,10 @@ static int judge_pack(struct data_worker *w, struct check_pack *p, struct opened
 		damaged(p, "its bytes are not those its name says");
 	else if (o->why.code)
 		damaged(p, o->why.msg);
-	else
+	else {
 		take_chunks(w->d, o);
+		check_take_session(&w->d->c, p, &o->h);
+	}
 	return 0;
 }
 

@@ -92,7 +92,7 @@ static int load_index(void *arg, struct err *err)
 int check_data(struct reader *r, const struct check_opts *o, struct check_result *ret, struct err *err)
 {
 	struct data d = {.r = r,
-	        .c = {.st = r->o.site[0].store, .cfg = r->o.cfg, .source = r->o.source, .o = o, .ret = ret},
+	        .c = {.st = r->o.site[0].store, .cfg = r->o.cfg, .source = r->o.source, .o = o, .ret = ret, .mutex = PTHREAD_MUTEX_INITIALIZER},
 	        .trees = {.c = &d.c, .r = r, .spool = -1},
 	        .index = index_new()};
 	const struct check_ops ops = {

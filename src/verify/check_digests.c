@@ -9,7 +9,7 @@
 struct digester {
 	struct check *c;
 	struct sha256 *h;
-	struct buf block;
+	struct buf block, head;
 };
 
 static void *digester_open(void *arg)
@@ -19,6 +19,7 @@ static void *digester_open(void *arg)
 	d->c = arg;
 	d->h = sha256_new();
 	buf_init(&d->block, BLOCK);
+	buf_init(&d->head, CHECK_HEAD);
 	return d;
 }
 
@@ -28,6 +29,7 @@ static void digester_close(void *worker)
 
 	sha256_free(d->h);
 	buf_release(&d->block);
+	buf_release(&d->head);
 	free(d);
 }
 
@@ -44,11 +46,21 @@ static int digest_local(struct digester *d, const char *key, unsigned char diges
 		if (!rc)
 			rc = store_get_part(d->c->st, key, off, BLOCK, &d->block, err);
 		sha256_update(d->h, d->block.p, d->block.len);
+		if (!off)
+			buf_add(&d->head, d->block.p, MIN(d->block.len, CHECK_HEAD));
 		off += d->block.len;
 	} while (!rc && d->block.len == BLOCK);
 	sha256_final(d->h, digest);
 	*ret_bytes = off;
 	return rc;
+}
+
+static void note_session(struct digester *d, struct check_pack *p)
+{
+	CLEAN(pack_header_release) struct pack_header h = {0};
+
+	if (!pack_header_decode(d->head.p, d->head.len, &h, NULL))
+		check_take_session(d->c, p, &h);
 }
 
 static int digest_pack(void *worker, struct check_pack *p, uint64_t *ret_bytes, struct err *err)
@@ -59,13 +71,14 @@ static int digest_pack(void *worker, struct check_pack *p, uint64_t *ret_bytes, 
 	struct err why = ERR_INIT;
 	int rc;
 
+	buf_clear(&d->head);
 	key_pack(key, d->c->source, p->attempt, p->digest);
 	if (d->c->o->at_site)
 		rc = store_digest(d->c->st, key, digest, &why);
 	else if (d->c->st->caps & STORE_LOCAL)
 		rc = digest_local(d, key, digest, ret_bytes, &why);
 	else
-		rc = check_digest_of(d->c, key, d->h, digest, ret_bytes, &why);
+		rc = check_digest_of(d->c, key, d->h, digest, ret_bytes, &d->head, &why);
 
 	if (rc && !check_is_damage(why.code)) {
 		*err = why;
@@ -77,13 +90,15 @@ static int digest_pack(void *worker, struct check_pack *p, uint64_t *ret_bytes, 
 		p->state = memcmp(digest, p->digest, ID_LEN) || MAX(*ret_bytes, p->size) > PACK_MAX ? PACK_DAMAGED : PACK_WHOLE;
 	if (p->state == PACK_DAMAGED)
 		p->why = xstrdup(rc ? why.msg : "its bytes are not those its name says");
+	if (p->state == PACK_WHOLE)
+		note_session(d, p);
 	return 0;
 }
 
 int check_digests(struct store *st, const struct cfg *cfg, const char *source, const struct check_opts *o,
         struct check_result *ret, struct err *err)
 {
-	struct check c = {.st = st, .cfg = cfg, .source = source, .o = o, .ret = ret};
+	struct check c = {.st = st, .cfg = cfg, .source = source, .o = o, .ret = ret, .mutex = PTHREAD_MUTEX_INITIALIZER};
 	const struct check_ops ops = {.open = digester_open, .pack = digest_pack, .close = digester_close, .arg = &c, .distant = o->at_site ? ASKED : 0};
 	int rc = check_begin(&c, &ops, err);
 

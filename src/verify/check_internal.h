@@ -1,11 +1,13 @@
 /*
  * Inside of the check: check.c (phases, findings), check_packs.c (packs by several threads, pack lists),
- * check_objects.c (attempts, copies, chain, records), check_digests.c, check_data.c and check_chunks.c (what is done with a
+ * check_objects.c (attempts, copies, chain, records), check_envelopes.c (envelopes of sessions), check_digests.c, check_data.c and check_chunks.c (what is done with a
  * pack), check_trees.c (lists walked).
  */
 #ifndef VERIFY_CHECK_INTERNAL_H
 #define VERIFY_CHECK_INTERNAL_H
 
+#include <pthread.h>
+#include "repo/pack.h"
 #include "verify/check.h"
 #include "verify/idmap.h"
 
@@ -22,6 +24,7 @@ struct check_pack { /* one key */
 	uint64_t cost; /* work it will be, in bytes; the largest are begun first, so that no worker is left with one at the end */
 	enum check_pack_state state;
 	char *why;                     /* newly allocated */
+	uint32_t session;              /* of a whole one: 1 + number, 0: not known */
 	uint32_t unindexed, misplaced; /* data: chunks that no index object describes, or otherwise than the footer */
 };
 
@@ -36,6 +39,13 @@ struct check_snap { /* committed and not expired; of equal digests the first lea
 	struct attempt_info *a;
 	size_t leader;
 	bool broken; /* the leader's is the one that counts */
+};
+
+/* One that a whole pack names, with the envelopes that the pack's header carries. */
+struct check_session {
+	struct envelope *env;
+	size_t n;
+	bool live; /* a snapshot needs a pack of it */
 };
 
 enum finding_kind { FIND_MISSING, FIND_CORRUPT, FIND_FORK, FIND_BEHIND, FIND_MENDED, FIND_BROKEN };
@@ -59,6 +69,10 @@ struct check {
 	size_t n_needs, cap_needs;
 	struct idmap need_no;   /* digest -> 1 + need; digests in a live list that are whole: NEED_NONE */
 	struct idmap by_digest; /* of all committed snapshots, expired too: 1 + number in all */
+	pthread_mutex_t mutex; /* of the sessions, while packs are read */
+	struct check_session *session;
+	size_t n_sessions, cap_sessions;
+	struct idmap by_sid;    /* 1 + number of the session */
 	struct idmap explained; /* digests of snapshots that a valid x/ names */
 };
 #define NEED_NONE UINT32_MAX
@@ -100,15 +114,28 @@ int check_pack_lists(struct check *c, struct err *err) HF_NODISCARD;
 
 /* --- check_objects.c --- */
 int check_expiries(struct check *c, struct err *err) HF_NODISCARD;
+bool check_listed(const struct store_keys *k, const char *key);
+/* Calls fn for each key below a letter and the source with its bytes. Damage is told. */
+typedef void (*check_object_fn)(struct check *c, const char *key, const char *rest, const struct buf *b);
+int check_each_object(struct check *c, const char *letter, check_object_fn fn, struct err *err) HF_NODISCARD;
 /* Fates that do not decode, intents, copies under s/, keys, the chain. */
 int check_objects(struct check *c, struct err *err) HF_NODISCARD;
-/* Digest of a whole object as it streams by. */
+/* Digest of a whole object as it streams by; head (may be NULL) gets its first CHECK_HEAD bytes. */
+#define CHECK_HEAD ((size_t)64 << 10) /* enough for the header of a pack */
 int check_digest_of(struct check *c, const char *key, struct sha256 *h, unsigned char digest[ID_LEN],
-        uint64_t *ret_bytes, struct err *err) HF_NODISCARD;
+        uint64_t *ret_bytes, struct buf *head, struct err *err) HF_NODISCARD;
 /* Digest in what follows "m.": "<sha256>", and "<sha256>.<n>" of what was put again. */
 bool check_index_digest(const char *rest, unsigned char digest[ID_LEN]);
 /* m.<sha256> below i/ against their names. */
 int check_index_names(struct check *c, struct err *err) HF_NODISCARD;
+
+/* --- check_envelopes.c --- */
+/* The session of a pack that is whole; takes the envelopes of its header. Any thread. */
+void check_take_session(struct check *c, struct check_pack *p, struct pack_header *h);
+/* Envelope objects: those of sessions whose packs are needed have to be there, and to be what the packs carry. */
+int check_envelopes(struct check *c, struct err *err) HF_NODISCARD;
+/* Does a live snapshot name a pack of this digest? (behind check_pack_lists) */
+bool check_is_live(const struct check *c, const unsigned char digest[ID_LEN]);
 
 /* --- check_trees.c --- */
 #define MET(type, length) ((uint32_t)(length) | (uint32_t)(type) << 28)

@@ -5,6 +5,7 @@
 #include <string.h>
 #include "base/str.h"
 #include "repo/fields.h"
+#include "store/site_object.h"
 
 /* An object that cannot be had: damage is told, all else is the error. */
 static int tell_lost(struct check *c, const char *key, const struct err *why, struct err *err)
@@ -22,12 +23,11 @@ static void tell_bad(struct check *c, const char *key, const struct err *why)
 	check_find_object(c, FIND_CORRUPT, key, NULL, 0, why->msg);
 }
 
-typedef void (*object_fn)(struct check *c, const char *key, const char *rest, const struct buf *b);
 struct objects { /* below a prefix of `skip` bytes */
 	struct check *c;
 	struct store_keys k;
 	size_t skip;
-	object_fn fn;
+	check_object_fn fn;
 };
 
 static int take_object(void *arg, size_t i, struct buf *b, const struct err *why, struct err *err)
@@ -44,8 +44,7 @@ static int take_object(void *arg, size_t i, struct buf *b, const struct err *why
 	return 0;
 }
 
-/* Calls fn for each key below a prefix with its bytes. */
-static int each_object(struct check *c, const char *letter, object_fn fn, struct err *err)
+int check_each_object(struct check *c, const char *letter, check_object_fn fn, struct err *err)
 {
 	char prefix[STORE_KEY_MAX + 1];
 	struct objects o = {.c = c, .fn = fn};
@@ -76,29 +75,68 @@ static struct attempt_info *find_attempt(struct check *c, const char *name)
 
 /* --- expiries --- */
 
-static void take_expiry(struct check *c, const char *key, const char *rest, const struct buf *b)
+/* The object itself, or what stands in for it. */
+static int read_expiry(struct check *c, const char *key, struct expiry_of *of, struct err *err)
 {
-	struct err why = ERR_INIT;
-	struct expiry x;
+	CLEAN(buf_release) struct buf b = BUF_INIT(SIGNED_MAX);
+	struct err why = ERR_INIT, none = ERR_INIT;
+	int rc = store_get(c->st, key, &b, &why);
+	bool missing = rc == -ERR_MISSING;
 
-	if (expiry_read(c->cfg, c->source, rest, b->p, b->len, &x, &why)) {
-		tell_bad(c, key, &why);
-		return;
+	if (!rc)
+		rc = expiry_accept(of, b.p, b.len, &why);
+	if (!rc)
+		return 0;
+	if (check_is_damage(why.code) && !site_object_instead(c->st, key, missing, SIGNED_MAX, expiry_accept, of, &none)) {
+		if (!missing)
+			check_find(c, FIND_MENDED, key, NULL, 0, "%s; another object stands in for it", why.msg);
+		return 0;
 	}
-	struct attempt_info *a = find_attempt(c, rest);
+	if (!check_is_damage(why.code) || (none.code && !check_is_damage(none.code))) {
+		*err = check_is_damage(why.code) ? none : why;
+		return err_rc(err);
+	}
+	char what[sizeof why.msg + 80];
+
+	(void)snprintf(what, sizeof what, "%s; its attempt does not count as expired", why.msg);
+	check_find_object(c, missing ? FIND_MISSING : FIND_CORRUPT, key, NULL, 0, what);
+	return 1;
+}
+
+static int take_expiry(struct check *c, const char *key, const char *name, struct err *err)
+{
+	struct expiry_of of = {.cfg = c->cfg, .source = c->source, .attempt = name, .bytes = BUF_INIT(SIGNED_MAX)};
+	int rc = read_expiry(c, key, &of, err);
+
+	buf_release(&of.bytes);
+	if (rc)
+		return MIN(rc, 0);
+	struct attempt_info *a = find_attempt(c, name);
 
 	if (a)
 		a->expired = true;
-	if (x.has_snapshot)
-		idmap_set(&c->explained, x.snapshot, 1);
+	if (of.x.has_snapshot)
+		idmap_set(&c->explained, of.x.snapshot, 1);
+	return 0;
 }
 
 int check_expiries(struct check *c, struct err *err)
 {
+	char prefix[STORE_KEY_MAX + 1];
+	CLEAN(store_keys_release) struct store_keys k = {0};
+	int rc = store_list_all(c->st, key_fmt(prefix, "x/%s/", c->source), &k, err);
+
 	/* a name alone proves nothing: an expiry counts when its signature holds */
 	for (size_t i = 0; i < c->all.n; i++)
 		c->all.a[i].expired = false;
-	return each_object(c, "x", take_expiry, err);
+	for (size_t i = 0; i < k.n && !rc; i++) {
+		const char *rest = k.key[i] + strlen(prefix);
+
+		rc = check_cancelled(c->o, err);
+		if (!rc && strlen(rest) == NAME16 - 1) /* others lie beside one */
+			rc = take_expiry(c, k.key[i], rest, err);
+	}
+	return rc;
 }
 
 /* --- attempts --- */
@@ -205,7 +243,7 @@ static void take_lone_copy(struct check *c, const char *key, const struct buf *b
 	} else if (by_place(c, s.lineage, s.seq)) {
 		check_find(c, FIND_FORK, key, &s.seq, 1, "another snapshot is committed as number %llu of lineage %s",
 		        (unsigned long long)s.seq, s.lineage);
-	} else {
+	} else if (!idmap_get(&c->explained, s.digest)) { /* of one that has expired nothing else need be there */
 		c->ret->snapshots++;
 		c->ret->snapshots_broken++;
 		check_find(c, FIND_BROKEN, key, &s.seq, 1, "no fate here commits this snapshot");
@@ -218,7 +256,7 @@ static int key_cmp(const void *a, const void *b)
 	return strcmp(*(char *const *)a, *(char *const *)b);
 }
 
-static bool listed(const struct store_keys *k, const char *key)
+bool check_listed(const struct store_keys *k, const char *key)
 {
 	return k->n && bsearch(&key, k->key, k->n, sizeof key, key_cmp);
 }
@@ -232,7 +270,7 @@ static void take_copy(struct check *c, const char *key, const char *rest, const 
 	sha256_of(b->p, b->len, digest);
 	const struct attempt_info *a = by_digest(c, digest);
 
-	if (!a && listed(&c->copies, key))
+	if (!a && check_listed(&c->copies, key))
 		take_lone_copy(c, key, b);
 	else if (a && !str_eq(key, key_snapshot(want, 's', c->source, a->snap.lineage, a->snap.seq)))
 		check_find(c, FIND_CORRUPT, key, &a->snap.seq, 1, "is a copy of what belongs to %s", want);
@@ -242,7 +280,7 @@ static int check_copies(struct check *c, struct err *err)
 {
 	char key[STORE_KEY_MAX + 1];
 	CLEAN(store_keys_release) struct store_keys k = {0};
-	int rc = each_object(c, "s", take_copy, err);
+	int rc = check_each_object(c, "s", take_copy, err);
 
 	if (!rc)
 		rc = store_list_all(c->st, key_fmt(key, "s/%s/", c->source), &k, err);
@@ -250,7 +288,7 @@ static int check_copies(struct check *c, struct err *err)
 		const struct snapshot *s = &c->snap[i].a->snap;
 		const char *want = key_snapshot(key, 's', c->source, s->lineage, s->seq);
 
-		if (c->snap[i].leader == i && !listed(&k, want))
+		if (c->snap[i].leader == i && !check_listed(&k, want))
 			check_find_object(c, FIND_MISSING, want, &s->seq, 1, "the copy of a committed snapshot is not there");
 	}
 	return rc;
@@ -382,7 +420,7 @@ int check_objects(struct check *c, struct err *err)
 		if (c->all.a[i].committed)
 			idmap_set(&c->by_digest, c->all.a[i].snapshot_digest, (uint32_t)i + 1);
 	if ((rc = check_attempts(c, err)) || (rc = check_copies(c, err)) ||
-	        (rc = each_object(c, "r", take_receipt, err)))
+	        (rc = check_each_object(c, "r", take_receipt, err)))
 		return rc;
 	check_chain(c);
 	return check_keys(c, err);
@@ -394,6 +432,7 @@ struct digest_sink {
 	struct sha256 *h;
 	const struct check_opts *o;
 	uint64_t n;
+	struct buf *head; /* or NULL */
 };
 
 static int digest_write(void *arg, const void *p, size_t n, struct err *err)
@@ -402,13 +441,15 @@ static int digest_write(void *arg, const void *p, size_t n, struct err *err)
 
 	sha256_update(d->h, p, n);
 	d->n += n;
+	if (d->head && d->head->len < CHECK_HEAD)
+		buf_add(d->head, p, MIN(n, CHECK_HEAD - d->head->len));
 	return check_cancelled(d->o, err);
 }
 
 int check_digest_of(struct check *c, const char *key, struct sha256 *h, unsigned char digest[ID_LEN],
-        uint64_t *ret_bytes, struct err *err)
+        uint64_t *ret_bytes, struct buf *head, struct err *err)
 {
-	struct digest_sink d = {.h = h, .o = c->o};
+	struct digest_sink d = {.h = h, .o = c->o, .head = head};
 	struct store_sink sink = {digest_write, &d};
 
 	sha256_reset(h);
@@ -463,7 +504,7 @@ int check_index_names(struct check *c, struct err *err)
 		unsigned char digest[ID_LEN];
 		struct err why = ERR_INIT;
 		uint64_t n;
-		bool lost = check_digest_of(c, o.k.key[i], h, digest, &n, &why) != 0;
+		bool lost = check_digest_of(c, o.k.key[i], h, digest, &n, NULL, &why) != 0;
 
 		if (!lost)
 			buf_add(&b, digest, sizeof digest);

@@ -258,6 +258,11 @@ static const struct attempt_info *attempt_of(const struct check *c, const char *
 	return lo < c->all.n && str_eq(c->all.a[lo].attempt, name) ? &c->all.a[lo] : NULL;
 }
 
+bool check_is_live(const struct check *c, const unsigned char digest[ID_LEN])
+{
+	return idmap_get(&c->need_no, digest) != 0;
+}
+
 static void tell_pack(struct check *c, const struct check_pack *p)
 {
 	const struct attempt_info *a = attempt_of(c, p->attempt);

@@ -23,7 +23,7 @@ enum class {
 	CLASS_LEASE,
 	CLASS_LOG,
 	CLASS_PROBE,
-	CLASS_MENDED, /* b/ and the key of the object that it is about */
+	CLASS_MENDED, /* b/ and the key of the object that it is about, and what lies beside such a one */
 	CLASS_OTHER, /* a key that is no object of the format */
 	CLASSES
 };
@@ -46,12 +46,17 @@ static const struct {
         {CLASS_SNAPSHOT, "s/S/A/D"},
         {CLASS_RECEIPT, "r/S/A/D"},
         {CLASS_EXPIRY, "x/S/A"},
+        {CLASS_EXPIRY, "x/S/A.G"},
         {CLASS_APPROVAL, "a/G/I"},
         {CLASS_LEASE, "q/S/I/I"},
         {CLASS_LOG, "l/A/key"},
+        {CLASS_LOG, "l/A/key.G"},
         {CLASS_LOG, "l/A/records/L-L"},
+        {CLASS_LOG, "l/A/records/L-L.G"},
         {CLASS_LOG, "l/A/checkpoint/L"},
+        {CLASS_LOG, "l/A/checkpoint/L.G"},
         {CLASS_LOG, "l/A/checkpoint/L.sshsig"},
+        {CLASS_LOG, "l/A/checkpoint/L.sshsig.G"},
         {CLASS_LOG, "l/A/checkpoint/L.A.cosig"},
         {CLASS_PROBE, "probe/I/I"},
 };
@@ -159,18 +164,29 @@ static bool fits(const char *shape, const char *key, char source[64])
 	return !*key;
 }
 
+static enum class shape_of(const char *key, char source[64])
+{
+	for (size_t i = 0; i < ARRAY_LEN(shapes); i++)
+		if (fits(shapes[i].shape, key, source))
+			return shapes[i].class_;
+	source[0] = '\0';
+	return CLASS_OTHER;
+}
+
 /* source: "" for those that belong to none. */
 static enum class classify(const char *key, char source[64])
 {
-	bool mended = str_starts(key, "b/");
+	if (!str_starts(key, "b/"))
+		return shape_of(key, source);
+	enum class of = shape_of(key + 2, source);
+	const char *dot = strrchr(key, '.');
 
-	if (mended)
-		key += 2;
-	for (size_t i = 0; i < ARRAY_LEN(shapes); i++)
-		if (fits(shapes[i].shape, key, source))
-			return mended ? CLASS_MENDED : shapes[i].class_;
-	source[0] = '\0';
-	return CLASS_OTHER;
+	if (of == CLASS_OTHER && dot && strlen(dot + 1) == 64 && strspn(dot + 1, HEX) == 64) {
+		CLEAN(free_ptr) char *first = xstrndup(key + 2, (size_t)(dot - key) - 2);
+
+		of = shape_of(first, source);
+	}
+	return of == CLASS_OTHER ? of : CLASS_MENDED;
 }
 
 /* --- judging --- */

@@ -94,7 +94,11 @@ class Repository:
     def mended(self, key):
         """Has a log signed that nothing depends on this object any more?"""
         mark = f"b/{key}"
-        return self.has(mark) and self.signed(self.get(mark, SIGNED_MAX), "mended", mark, self.logs)["key"] == key
+
+        def judge(data):
+            need(self.signed(data, "mended", mark, self.logs)["key"] == key, f"{mark}: about another object")
+            return True
+        return self.has(mark) and self.valid(mark, judge)
 
     def unless_mended(self, key, fn):
         """fn(), or None where it meets damage of an object that nothing depends on."""
@@ -159,14 +163,19 @@ class Repository:
     def session(self, source, sid, epoch, envelopes, what):
         if (source, sid) not in self.secrets:
             key = f"e/{source}/{sid.hex()}/{self.recipient}"
-            if self.has(key):
-                envelopes = [self.get(key, 1 << 17)]
-            found = [e for e in (self.envelope(t, source, 1, epoch, sid, what) for t in envelopes) if e]
-            need(found, f"{what}: no envelope for this key")
-            commitment, s = found[0]
-            need(hkdf(s, b"", self.ctx(b"sid", source), 16) == sid and
-                 hkdf(s, b"", self.ctx(b"commitment", source)) == commitment, f"{what}: session secret is not the committed one")
-            self.secrets[source, sid] = s
+            for t in ([self.get(key, 1 << 17)] if self.has(key) else []) + envelopes:  # any of them will do
+                try:
+                    found = self.envelope(t, source, 1, epoch, sid, what)
+                    if not found:
+                        continue
+                    commitment, s = found
+                    need(hkdf(s, b"", self.ctx(b"sid", source), 16) == sid and
+                         hkdf(s, b"", self.ctx(b"commitment", source)) == commitment, f"{what}: session secret is not the committed one")
+                    self.secrets[source, sid] = s
+                    break
+                except Damage as e:
+                    note(f"{what}: {e}")
+            need((source, sid) in self.secrets, f"{what}: no envelope for this key")
         return self.secrets[source, sid]
 
     def unseal(self, data, source, epoch, kind, what):
@@ -285,7 +294,8 @@ class Repository:
             fate = self.unless_mended(f"{what}/fate", lambda: self.whole_fate(source, attempt))
             expired = self.expired(source, attempt)
             if not fate:
-                need(not expired or expired["snapshot"] is None, f"x/{source}/{attempt}: of a dead attempt, names a snapshot")
+                if expired and expired["snapshot"]:
+                    note(f"{what}/fate: lost; its snapshot has expired")
                 continue
             snap = Snapshot(self, source, fate[0], f"{what}/fate")
             need(not expired or expired["snapshot"] == snap.digest, f"x/{source}/{attempt}: names another snapshot")
@@ -309,9 +319,12 @@ class Repository:
         key = f"x/{source}/{attempt}"
         if not self.has(key):
             return None
-        value = self.signed(self.get(key, SIGNED_MAX), "expire", key, self.logs)
-        need((value["source"], value["attempt"]) == (source, attempt), f"{key}: of another attempt")
-        return value
+
+        def judge(data):
+            value = self.signed(data, "expire", key, self.logs)
+            need((value["source"], value["attempt"]) == (source, attempt), f"{key}: of another attempt")
+            return value
+        return self.valid(key, judge)
 
     def judge_copies(self, source, found):
         """Copies, receipts and the chain: each has to agree with what is committed; one that is missing is told."""

@@ -4,7 +4,8 @@
 
 #include "backup/replicate.h"
 #include "base/str.h"
-#include "repo/site_object.h"
+#include "repo/mended.h"
+#include "store/site_object.h"
 #include "repo_fixture.h"
 #include "repo_random.h"
 #include "verify/check.h"

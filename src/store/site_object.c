@@ -1,10 +1,10 @@
-#include "repo/site_object.h"
+#include "store/site_object.h"
 
+#include <stdio.h>
 #include <string.h>
-#include "base/clock.h"
 #include "base/log.h"
 #include "base/str.h"
-#include "repo/site.h"
+#include "crypto/crypto.h"
 
 #define VERSIONS_MAX 64
 #define BESIDE_MAX 64
@@ -40,14 +40,14 @@ static int older_version(struct store *st, const char *key, size_t limit, site_a
 static int try_beside(struct store *st, const char *key, const char *hex, size_t limit, site_accept_fn accept, void *arg, struct err *err)
 {
 	CLEAN(buf_release) struct buf b = BUF_INIT(limit);
-	unsigned char want[ID_LEN], have[ID_LEN];
-	if (!hex_decode(want, ID_LEN, hex))
+	unsigned char want[SHA256_LEN], have[SHA256_LEN];
+	if (!hex_decode(want, SHA256_LEN, hex))
 		return err_set(err, ERR_MISSING, "%s is no copy of another object", key);
 	int rc = store_get(st, key, &b, err);
 	if (rc)
 		return rc;
 	sha256_of(b.p, b.len, have);
-	if (memcmp(want, have, ID_LEN) != 0)
+	if (memcmp(want, have, SHA256_LEN) != 0)
 		return err_set(err, ERR_CORRUPT, "%s: its bytes are not those its name says", key);
 	return accept(arg, b.p, b.len, err);
 }
@@ -56,7 +56,8 @@ static int beside(struct store *st, const char *key, size_t limit, site_accept_f
 {
 	char prefix[STORE_KEY_MAX + 1];
 	CLEAN(store_keys_release) struct store_keys k = {0};
-	int rc = store_list_all(st, key_fmt(prefix, "%s.", key), &k, err);
+	(void)snprintf(prefix, sizeof prefix, "%s.", key);
+	int rc = store_list_all(st, prefix, &k, err);
 	if (rc)
 		return rc;
 	rc = err_set(err, ERR_MISSING, "nothing lies beside %s", key);
@@ -97,30 +98,18 @@ int site_object_get(struct store *st, const char *key, size_t limit, site_accept
 
 int site_object_put_beside(struct store *st, const char *key, const void *p, size_t n, struct err *err)
 {
-	char to[STORE_KEY_MAX + 1], hex[HEX_LEN];
-	unsigned char digest[ID_LEN];
+	char to[STORE_KEY_MAX + 1], hex[2 * SHA256_LEN + 1];
+	unsigned char digest[SHA256_LEN];
 	sha256_of(p, n, digest);
-	hex_encode(hex, digest, ID_LEN);
-	return store_put_same(st, key_fmt(to, "%s.%s", key, hex), p, n, err);
+	hex_encode(hex, digest, SHA256_LEN);
+	if (strlen(key) + sizeof hex > STORE_KEY_MAX)
+		return err_set(err, ERR_USAGE, "%s: the name is too long for another beside it", key);
+	(void)snprintf(to, sizeof to, "%s.%s", key, hex);
+	return store_put_same(st, to, p, n, err);
 }
 
-char *key_mended(char *out, const char *key)
+int site_object_put_again(struct store *st, const char *key, const void *p, size_t n, struct err *err)
 {
-	return key_fmt(out, "b/%s", key);
-}
-
-int mended_encode(const char *key, const unsigned char repo[REPO_ID_LEN], const struct secret *log_seed, struct buf *out, struct err *err)
-{
-	CLEAN(json_release) json_t *o = json_pack("{s:s, s:o}", "key", key, "time", json_time(clock_wall_ns()));
-	return signed_make("mended", o, repo, log_seed, out, err);
-}
-
-int mended_decode(const struct cfg *c, const char *key, const void *p, size_t n, struct err *err)
-{
-	CLEAN(json_release) json_t *o = NULL;
-	const char *of;
-	int rc = log_text_read(c, "mended", p, n, &o, err);
-	if (rc || json_get_str(o, "key", "mended", &of, err))
-		return rc ? rc : err_rc(err);
-	return str_eq(of, key) ? 0 : err_set(err, ERR_CORRUPT, "is about %s", of);
+	int rc = store_put_same(st, key, p, n, err);
+	return rc == -ERR_EXISTS ? site_object_put_beside(st, key, p, n, err) : rc;
 }
