@@ -4,46 +4,26 @@
 #include <stdio.h>
 #include <string.h>
 #include "base/str.h"
+#include "crypto/note_key.h"
 
 #define DASH "\xe2\x80\x94 " /* U+2014 and a space begin a signature line */
-#define ALG_ED25519 1
 #define SIG_LINES_MAX 16
-#define KEY_ID_LEN 4
 #define ROOT_B64 44
-#define VKEY_B64 44
 
 void evidence_id(const unsigned char pub[ED25519_PUB_LEN], char out[EVIDENCE_ID_LEN + 1])
 {
-	unsigned char h[SHA256_LEN];
-
-	sha256_of(pub, ED25519_PUB_LEN, h);
-	hex_encode(out, h, EVIDENCE_ID_LEN / 2);
+	note_key_id(pub, out);
 }
 
 void evidence_origin(const unsigned char pub[ED25519_PUB_LEN], char out[EVIDENCE_ORIGIN_MAX])
 {
-	char id[EVIDENCE_ID_LEN + 1];
-
-	evidence_id(pub, id);
-	snprintf(out, EVIDENCE_ORIGIN_MAX, "holdfast/%s", id);
-}
-
-static void key_id(const char *name, const unsigned char pub[ED25519_PUB_LEN], unsigned char out[KEY_ID_LEN])
-{
-	CLEAN(sha256_free_ptr) struct sha256 *h = sha256_new();
-	unsigned char digest[SHA256_LEN];
-
-	sha256_update(h, name, strlen(name));
-	sha256_update(h, "\n\x01", 2);
-	sha256_update(h, pub, ED25519_PUB_LEN);
-	sha256_final(h, digest);
-	memcpy(out, digest, KEY_ID_LEN);
+	note_key_name(&note_of_log, pub, out);
 }
 
 int evidence_note_make(const struct secret *seed, uint64_t size, const unsigned char root[SHA256_LEN], struct buf *out,
         struct err *err)
 {
-	unsigned char pub[ED25519_PUB_LEN], blob[KEY_ID_LEN + ED25519_SIG_LEN];
+	unsigned char pub[ED25519_PUB_LEN], blob[NOTE_KEY_HASH_LEN + ED25519_SIG_LEN];
 	char origin[EVIDENCE_ORIGIN_MAX], b64[4 * ((sizeof(blob) + 2) / 3) + 1], root64[ROOT_B64 + 1];
 	CLEAN(buf_release) struct buf text = BUF_INIT(EVIDENCE_NOTE_MAX);
 
@@ -51,8 +31,8 @@ int evidence_note_make(const struct secret *seed, uint64_t size, const unsigned 
 	evidence_origin(pub, origin);
 	base64_encode(root64, root, SHA256_LEN);
 	buf_addf(&text, "%s\n%llu\n%s\n", origin, (unsigned long long)size, root64);
-	key_id(origin, pub, blob);
-	ed25519_sign(seed, text.p, text.len, blob + KEY_ID_LEN);
+	note_key_hash(&note_of_log, origin, pub, blob);
+	ed25519_sign(seed, text.p, text.len, blob + NOTE_KEY_HASH_LEN);
 	base64_encode(b64, blob, sizeof(blob));
 	buf_addf(&text, "\n" DASH "%s %s\n", origin, b64);
 	return buf_put(out, text.p, text.len, err);
@@ -143,7 +123,7 @@ static int parse_note(const void *note, size_t n, const unsigned char *pub, stru
         bool *found, struct err *err)
 {
 	struct rd r = rd_init(note, n);
-	unsigned char blob[EVIDENCE_NOTE_MAX], want[KEY_ID_LEN];
+	unsigned char blob[EVIDENCE_NOTE_MAX], want[NOTE_KEY_HASH_LEN];
 	struct sig_line line;
 	size_t lines = 0;
 
@@ -152,20 +132,20 @@ static int parse_note(const void *note, size_t n, const unsigned char *pub, stru
 	if (n > EVIDENCE_NOTE_MAX || !parse_text(&r, ret))
 		return err_set(err, ERR_FORMAT, "checkpoint: malformed text");
 	if (pub)
-		key_id(ret->origin, pub, want);
+		note_key_hash(&note_of_log, ret->origin, pub, want);
 	while (r.left) {
 		long len;
 
 		if (++lines > SIG_LINES_MAX || !parse_sig_line(&r, &line))
 			return err_set(err, ERR_FORMAT, "checkpoint: malformed signature line");
 		len = base64_decode(blob, line.b64, line.n_b64);
-		if (len < KEY_ID_LEN + 1)
+		if (len < NOTE_KEY_HASH_LEN + 1)
 			return err_set(err, ERR_FORMAT, "checkpoint: malformed signature");
 		if (!pub || *found || line.n_name != strlen(ret->origin) ||
-		        memcmp(line.name, ret->origin, line.n_name) != 0 || len != KEY_ID_LEN + ED25519_SIG_LEN ||
-		        memcmp(blob, want, KEY_ID_LEN) != 0)
+		        memcmp(line.name, ret->origin, line.n_name) != 0 || len != NOTE_KEY_HASH_LEN + ED25519_SIG_LEN ||
+		        memcmp(blob, want, NOTE_KEY_HASH_LEN) != 0)
 			continue;
-		memcpy(ret->sig, blob + KEY_ID_LEN, ED25519_SIG_LEN);
+		memcpy(ret->sig, blob + NOTE_KEY_HASH_LEN, ED25519_SIG_LEN);
 		*found = true;
 	}
 	if (lines == 0)
@@ -200,31 +180,10 @@ int evidence_note_verify(const void *note, size_t n, const unsigned char pub[ED2
 
 char *evidence_vkey(const unsigned char pub[ED25519_PUB_LEN])
 {
-	unsigned char id[KEY_ID_LEN], key[1 + ED25519_PUB_LEN] = {ALG_ED25519};
-	char origin[EVIDENCE_ORIGIN_MAX], hex[2 * KEY_ID_LEN + 1], b64[4 * ((sizeof(key) + 2) / 3) + 1];
-	char *out;
-
-	evidence_origin(pub, origin);
-	key_id(origin, pub, id);
-	hex_encode(hex, id, sizeof(id));
-	memcpy(key + 1, pub, ED25519_PUB_LEN);
-	base64_encode(b64, key, sizeof(key));
-	BUG_ON(asprintf(&out, "%s+%s+%s", origin, hex, b64) < 0);
-	return out;
+	return note_key_text(&note_of_log, pub);
 }
 
 int evidence_vkey_parse(const char *text, size_t n, unsigned char pub[ED25519_PUB_LEN], struct err *err)
 {
-	unsigned char key[VKEY_B64];
-	CLEAN(free_ptr) char *want = NULL;
-	/* Base64 may itself hold a plus sign, so its fixed length tells where it begins. */
-	const char *b64 = n > VKEY_B64 ? text + n - VKEY_B64 : NULL;
-
-	if (!b64 || b64[-1] != '+' || base64_decode(key, b64, VKEY_B64) != 1 + ED25519_PUB_LEN || key[0] != ALG_ED25519)
-		return err_set(err, ERR_FORMAT, "verifier key: malformed");
-	want = evidence_vkey(key + 1);
-	if (strlen(want) != n || memcmp(want, text, n) != 0)
-		return err_set(err, ERR_FORMAT, "verifier key: name or hash does not fit the key");
-	memcpy(pub, key + 1, ED25519_PUB_LEN);
-	return 0;
+	return note_key_parse(&note_of_log, text, n, pub, err);
 }

@@ -134,8 +134,8 @@ static int strange(const struct store *site, struct err *err)
 }
 
 /* "key K\n" and the cosignature's line: checked, and put beside the checkpoint. */
-static int keep(const struct evidence_log *log, struct store *site, const struct cp_line *newest, struct buf *answer,
-        struct err *err)
+static int keep(const struct evidence_log *log, struct store *site, const struct cp_line *newest, const char *pin,
+        struct buf *answer, struct err *err)
 {
 	const char *text = buf_str(answer), *nl = strchr(text, '\n');
 	unsigned char pub[ED25519_PUB_LEN];
@@ -144,6 +144,9 @@ static int keep(const struct evidence_log *log, struct store *site, const struct
 
 	if (!nl || !str_starts(text, "key ") || strlen(text) != answer->len)
 		return strange(site, err);
+	if (pin && (strlen(pin) != (size_t)(nl - text) - 4 || memcmp(pin, text + 4, strlen(pin)) != 0))
+		return err_set(err, ERR_CORRUPT, "site %s: its witness signs with the key %.*s, and the plan pins %s", site->name,
+		        (int)MIN((nl - text) - 4, 128), text + 4, pin);
 	int rc = witness_vkey_parse(text + 4, (size_t)(nl - text) - 4, pub, err);
 
 	if (!rc)
@@ -175,12 +178,12 @@ static int other_size(const struct evidence_log *log, const struct store *site, 
 	return advance(log, old, n, NULL, err);
 }
 
-int log_cosign(struct evidence_log *log, struct store *site, const struct cp_line *newest, struct err *err)
+int log_cosign(struct evidence_log *log, struct store *site, const struct cp_line *newest, const char *pin, bool again, struct err *err)
 {
 	CLEAN(json_release) json_t *hints = load_hints(log);
 	struct head old = hinted(log, hints, site->name), new;
 
-	if (old.size == newest->size)
+	if (old.size == newest->size && !again)
 		return 0;
 	new = old;
 	/* A wrong proof would look like a fork. */
@@ -196,7 +199,7 @@ int log_cosign(struct evidence_log *log, struct store *site, const struct cp_lin
 			return rc;
 		bool other = str_starts(buf_str(&answer), "size ");
 
-		rc = other ? other_size(log, site, &answer, &old, err) : keep(log, site, newest, &answer, err);
+		rc = other ? other_size(log, site, &answer, &old, err) : keep(log, site, newest, pin, &answer, err);
 		if (!rc && !other)
 			save_hint(log, hints, site->name, &new);
 		if (rc || !other)

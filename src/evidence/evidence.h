@@ -152,10 +152,17 @@ int evidence_checkpoint(struct evidence_log *log, struct err *err) HF_NODISCARD;
 struct evidence_site {
 	struct store *store;
 	uint64_t size;  /* records covered by the newest checkpoint there, after the call */
+	/* Verifier key of its witness, or NULL: whoever signs there. With one, no cosignature by another key is put there, and `witness` tells how
+	 * it was. */
+	const char *pin;
+	struct err witness; /* code 0: all is well, or nothing is pinned; ERR_CORRUPT: another key; else it gave none, and why */
 	uint64_t put, beside; /* objects put: under their own names, and beside such as are damaged */
 	struct err err; /* code 0 when the site has all that is signed */
 };
-enum { EVIDENCE_PUBLISH_ALL = 1 }; /* forget what is known of the site and offer every object again */
+enum {
+	EVIDENCE_PUBLISH_ALL = 1,    /* forget what is known of the site and offer every object again */
+	EVIDENCE_PUBLISH_WITNESS = 2 /* ask the witnesses that are pinned, though they have cosigned all there is */
+};
 /* Bring every site up to the newest checkpoint; create-only, equal bytes are fine. What is damaged there, and so is not what anybody signed,
  * gets the right bytes beside it. A site with a witness is asked to
  * cosign it: its refusal is ERR_FORK, its silence is only logged. A site that fails does not stop the
@@ -176,6 +183,7 @@ struct evidence_verify {
 	const char *dir; /* local logs, or NULL */
 	struct store *const *sites;
 	size_t n_sites;
+	const char *const *witnesses; /* for each site the verifier key of its witness, or NULL; NULL: none is pinned */
 	const char *const *pins; /* verifier keys to believe; without any, a log id vouches for the key beside it */
 	size_t n_pins;
 	const char *const *notes; /* checkpoints kept elsewhere (printed, mailed), as text */

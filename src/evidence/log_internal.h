@@ -68,8 +68,8 @@ int log_write(struct evidence_log *log, int fd, uint64_t at, const void *p, size
 int log_checkpoint_at(struct evidence_log *log, struct err *err) HF_NODISCARD;
 
 /* Have the witness at a site cosign the newest checkpoint, whose note is given, and put the cosignature there. Nothing
- * when it has done so before. ERR_FORK: it refused. */
-int log_cosign(struct evidence_log *log, struct store *site, const struct cp_line *newest, struct err *err) HF_NODISCARD;
+ * when it has done so before, unless it is to be asked again. pin: its key, NULL: any. ERR_FORK: it refused; ERR_CORRUPT: by another key. */
+int log_cosign(struct evidence_log *log, struct store *site, const struct cp_line *newest, const char *pin, bool again, struct err *err) HF_NODISCARD;
 
 /* --- One copy of a log, at a site or here --- */
 struct copy_fns { /* each may be NULL; arg is passed on */

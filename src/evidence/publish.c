@@ -257,27 +257,32 @@ static int look(struct pub *p, struct err *err)
 	return 0;
 }
 
-/* A witness that says nothing costs nothing but its cosignature; one that sees a fork is heard. */
-static int have_cosigned(struct pub *p, struct err *err)
+/* A witness that says nothing costs nothing but its cosignature; one that sees a fork is heard. What became of a pinned one is told. */
+static int have_cosigned(struct pub *p, unsigned flags, struct err *err)
 {
+	const char *pin = p->site->pin;
 	CLEAN(cp_line_release) struct cp_line line = {0};
 	CLEAN(lines_release) struct lines l = {.fd = -1};
 	const unsigned char *text;
 	struct err why = ERR_INIT;
 	size_t n;
 
+	if (pin && p->size && !(p->site->store->caps & STORE_WITNESS))
+		(void)err_set(&p->site->witness, ERR_MISSING, "site %s has no witness, and the plan pins %s", p->site->store->name, pin);
 	if (!(p->site->store->caps & STORE_WITNESS) || !p->size)
 		return 0;
 	lines_init(&l, p->log->cp_fd, p->line);
 	if (lines_next(&l, &text, &n, NULL) != LINE_WHOLE || cp_line_parse(text, n, p->log->pub, &line, NULL))
 		return 0;
-	if (!log_cosign(p->log, p->site->store, &line, &why))
+	if (!log_cosign(p->log, p->site->store, &line, pin, pin && flags & EVIDENCE_PUBLISH_WITNESS, &why))
 		return 0;
 	if (why.code == ERR_FORK) {
 		*err = why;
 		return -ERR_FORK;
 	}
 	log_msg(LOG_WARN, "%s", why.msg);
+	if (pin)
+		p->site->witness = why;
 	return 0;
 }
 
@@ -298,7 +303,7 @@ static int publish_one(struct pub *p, unsigned flags, struct err *err)
 	}
 	if (!rc)
 		rc = put_rest(p, err);
-	return rc ? rc : have_cosigned(p, err);
+	return rc ? rc : have_cosigned(p, flags, err);
 }
 
 static json_t *load_hints(const struct evidence_log *log)
@@ -345,6 +350,7 @@ int evidence_publish(struct evidence_log *log, struct evidence_site *sites, size
 		struct err local = ERR_INIT;
 
 		sites[i].put = sites[i].beside = 0;
+		sites[i].witness = (struct err)ERR_INIT;
 		if (!(flags & EVIDENCE_PUBLISH_ALL))
 			apply_hint(&p, hints);
 		if (publish_one(&p, flags, &local) == 0)

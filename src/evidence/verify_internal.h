@@ -38,6 +38,7 @@ struct seen_witness { /* whose cosignatures verified at a place, and the largest
 struct copy {
 	const char *place;
 	bool local, present, unreachable;
+	const char *pin; /* verifier key of its witness, or NULL */
 	unsigned char (*leaf)[SHA256_LEN];
 	size_t n, cap;
 	uint64_t newest; /* size of its newest checkpoint */

@@ -257,6 +257,7 @@ void verify_load(struct verify *v, struct vlog *log)
 	}
 	for (size_t i = 0; i < v->in->n_sites; i++) {
 		log->copy[at].place = v->in->sites[i]->name;
+		log->copy[at].pin = v->in->witnesses ? v->in->witnesses[i] : NULL;
 		load_copy(v, log, &log->copy[at++], v->in->sites[i]);
 	}
 }

@@ -119,6 +119,33 @@ static void tell_bad(struct verify *v, const struct vlog *log, const struct copy
 		finding(v, FINDING_DAMAGE, "cosignature-damaged", log->id, c->place, b->size, "%s", b->why.msg);
 }
 
+/* A pinned witness has cosigned the newest checkpoint here. Of an older log nobody expects it, unless each is believed. */
+static void judge_pinned(struct verify *v, const struct vlog *log, const struct copy *c)
+{
+	unsigned char pub[ED25519_PUB_LEN];
+	char id[EVIDENCE_ID_LEN + 1];
+	struct err why = ERR_INIT;
+	uint64_t size = 0;
+
+	if (!c->pin || !c->newest || (v->in->n_pins && !log->pinned))
+		return;
+	if (witness_vkey_parse(c->pin, strlen(c->pin), pub, &why)) {
+		finding(v, FINDING_DAMAGE, "pin-malformed", log->id, c->place, 0, "%s", why.msg);
+		return;
+	}
+	witness_id(pub, id);
+	for (size_t i = 0; i < c->n_witnesses; i++) {
+		if (str_eq(c->witness[i].id, id))
+			size = c->witness[i].size;
+		else
+			finding(v, FINDING_NOTE, "unknown-witness", log->id, c->place, c->witness[i].size,
+			        "cosigned by holdfast-witness/%s, which is not the witness that is pinned", c->witness[i].id);
+	}
+	if (size < c->newest)
+		finding(v, FINDING_MISSING, "cosignature-missing", log->id, c->place, c->newest,
+		        "its witness holdfast-witness/%s has cosigned %llu records", id, (unsigned long long)size);
+}
+
 void verify_witnesses(struct verify *v, const struct vlog *log, struct copy *c, struct store *site)
 {
 	CLEAN(store_keys_release) struct store_keys keys = {0};
@@ -133,4 +160,5 @@ void verify_witnesses(struct verify *v, const struct vlog *log, struct copy *c, 
 	for (size_t i = 0; i < bad.n; i++)
 		tell_bad(v, log, c, &bad.v[i]);
 	free(bad.v);
+	judge_pinned(v, log, c);
 }

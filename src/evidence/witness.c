@@ -7,16 +7,14 @@
 #include "base/clock.h"
 #include "base/fs.h"
 #include "base/str.h"
+#include "crypto/note_key.h"
 #include "evidence/log_internal.h"
 
 #define DASH "\xe2\x80\x94 "
-#define ALG_COSIGNATURE 4
-#define NAME "holdfast-witness/"
-#define KEY_ID_LEN 4
+#define KEY_ID_LEN NOTE_KEY_HASH_LEN
 #define STAMP_LEN 8
 #define BLOB_LEN (KEY_ID_LEN + STAMP_LEN + ED25519_SIG_LEN)
 #define BLOB_B64 (4 * ((BLOB_LEN + 2) / 3))
-#define VKEY_B64 44
 #define PROOF_MAX 63
 #define LOCK_WAIT_MS 10000
 
@@ -30,63 +28,23 @@ struct witness {
 
 void witness_id(const unsigned char pub[ED25519_PUB_LEN], char out[EVIDENCE_ID_LEN + 1])
 {
-	evidence_id(pub, out);
+	note_key_id(pub, out);
 }
 
-static void name_of(const unsigned char pub[ED25519_PUB_LEN], char out[EVIDENCE_ORIGIN_MAX])
+char *witness_vkey(const unsigned char pub[ED25519_PUB_LEN])
 {
-	char id[EVIDENCE_ID_LEN + 1];
-
-	witness_id(pub, id);
-	(void)snprintf(out, EVIDENCE_ORIGIN_MAX, NAME "%s", id);
-}
-
-/* SHA-256(name, line feed, algorithm, key), its first bytes. */
-static void key_hash(const char *name, const unsigned char key[1 + ED25519_PUB_LEN], unsigned char out[KEY_ID_LEN])
-{
-	CLEAN(buf_release) struct buf b = BUF_INIT(256);
-	unsigned char digest[SHA256_LEN];
-
-	buf_addf(&b, "%s\n", name);
-	buf_add(&b, key, 1 + ED25519_PUB_LEN);
-	sha256_of(b.p, b.len, digest);
-	memcpy(out, digest, KEY_ID_LEN);
-}
-
-static void key_of(const unsigned char pub[ED25519_PUB_LEN], char name[EVIDENCE_ORIGIN_MAX],
-        unsigned char key[1 + ED25519_PUB_LEN], unsigned char hash[KEY_ID_LEN])
-{
-	name_of(pub, name);
-	key[0] = ALG_COSIGNATURE;
-	memcpy(key + 1, pub, ED25519_PUB_LEN);
-	key_hash(name, key, hash);
-}
-
-static char *vkey_of(const unsigned char pub[ED25519_PUB_LEN])
-{
-	unsigned char key[1 + ED25519_PUB_LEN], hash[KEY_ID_LEN];
-	char name[EVIDENCE_ORIGIN_MAX], hex[2 * KEY_ID_LEN + 1], b64[VKEY_B64 + 1], *out;
-
-	key_of(pub, name, key, hash);
-	hex_encode(hex, hash, sizeof hash);
-	base64_encode(b64, key, sizeof key);
-	BUG_ON(asprintf(&out, "%s+%s+%s", name, hex, b64) < 0);
-	return out;
+	return note_key_text(&note_of_witness, pub);
 }
 
 int witness_vkey_parse(const char *text, size_t n, unsigned char pub[ED25519_PUB_LEN], struct err *err)
 {
-	const char *b64 = n > VKEY_B64 ? text + n - VKEY_B64 : NULL;
-	unsigned char key[VKEY_B64];
+	return note_key_parse(&note_of_witness, text, n, pub, err);
+}
 
-	if (!b64 || base64_decode(key, b64, VKEY_B64) != 1 + ED25519_PUB_LEN || key[0] != ALG_COSIGNATURE)
-		return err_set(err, ERR_FORMAT, "key of a witness: malformed");
-	CLEAN(free_ptr) char *want = vkey_of(key + 1);
-
-	if (strlen(want) != n || memcmp(want, text, n) != 0)
-		return err_set(err, ERR_FORMAT, "key of a witness: name or hash does not fit the key");
-	memcpy(pub, key + 1, ED25519_PUB_LEN);
-	return 0;
+static void name_and_hash(const unsigned char pub[ED25519_PUB_LEN], char name[NOTE_KEY_NAME], unsigned char hash[KEY_ID_LEN])
+{
+	note_key_name(&note_of_witness, pub, name);
+	note_key_hash(&note_of_witness, name, pub, hash);
 }
 
 /* --- the cosignature --- */
@@ -115,12 +73,12 @@ static uint64_t get_be64(const unsigned char *p)
 
 static void put_line(const struct witness *w, const void *text, size_t n_text, struct buf *ret)
 {
-	unsigned char key[1 + ED25519_PUB_LEN], blob[BLOB_LEN];
+	unsigned char blob[BLOB_LEN];
 	CLEAN(buf_release) struct buf b = BUF_INIT(EVIDENCE_NOTE_MAX + 256);
-	char name[EVIDENCE_ORIGIN_MAX], b64[BLOB_B64 + 1];
+	char name[NOTE_KEY_NAME], b64[BLOB_B64 + 1];
 	uint64_t now = (uint64_t)(clock_wall_ns() / 1000000000);
 
-	key_of(w->pub, name, key, blob);
+	name_and_hash(w->pub, name, blob);
 	put_be64(blob + KEY_ID_LEN, now);
 	signed_text(&b, now, text, n_text);
 	ed25519_sign(&w->seed, b.p, b.len, blob + KEY_ID_LEN + STAMP_LEN);
@@ -131,11 +89,11 @@ static void put_line(const struct witness *w, const void *text, size_t n_text, s
 int witness_line_verify(const char *line, size_t n, const unsigned char pub[ED25519_PUB_LEN], const void *text,
         size_t n_text, int64_t *ret_time_s, struct err *err)
 {
-	unsigned char key[1 + ED25519_PUB_LEN], hash[KEY_ID_LEN], blob[BLOB_B64];
+	unsigned char hash[KEY_ID_LEN], blob[BLOB_B64];
 	CLEAN(buf_release) struct buf b = BUF_INIT(EVIDENCE_NOTE_MAX + 256), head = BUF_INIT(256);
-	char name[EVIDENCE_ORIGIN_MAX];
+	char name[NOTE_KEY_NAME];
 
-	key_of(pub, name, key, hash);
+	name_and_hash(pub, name, hash);
 	buf_addf(&head, DASH "%s ", name);
 	if (n_text > EVIDENCE_NOTE_MAX || n != head.len + BLOB_B64 + 1 || memcmp(line, head.p, head.len) != 0 ||
 	        line[n - 1] != '\n' || base64_decode(blob, line + head.len, BLOB_B64) != BLOB_LEN)
@@ -168,7 +126,7 @@ int witness_create(const char *dir, char **ret_vkey, struct err *err)
 	rc = fs_create(path, text, sizeof text - 1, 0600, err);
 	mem_cleanse(text, sizeof text);
 	if (!rc)
-		*ret_vkey = vkey_of(pub);
+		*ret_vkey = witness_vkey(pub);
 	return rc;
 }
 
@@ -349,7 +307,7 @@ static int cosign_locked(struct witness *w, const char *path, const struct reque
 		rc = fs_replace(path, q->note, q->n_note, 0600, err);
 	if (rc)
 		return rc;
-	CLEAN(free_ptr) char *vkey = vkey_of(w->pub);
+	CLEAN(free_ptr) char *vkey = witness_vkey(w->pub);
 
 	rc = buf_printf(ret, err, "key %s\n", vkey);
 	if (!rc)

@@ -36,6 +36,8 @@ int witness_cosign(struct witness *w, struct store *site, const void *p, size_t 
 /* --- for who has it cosigned, and for who verifies --- */
 /* The name is "holdfast-witness/<first 16 hex digits of SHA-256 of the key>". ERR_FORMAT when they do not fit. */
 int witness_vkey_parse(const char *text, size_t n, unsigned char pub[ED25519_PUB_LEN], struct err *err) HF_NODISCARD;
+/* Newly allocated, no newline. */
+char *witness_vkey(const unsigned char pub[ED25519_PUB_LEN]);
 /* A cosignature's line over the text of a checkpoint (its first n_text bytes). ERR_FORMAT, ERR_CORRUPT. */
 int witness_line_verify(const char *line, size_t n, const unsigned char pub[ED25519_PUB_LEN], const void *text,
         size_t n_text, int64_t *ret_time_s, struct err *err) HF_NODISCARD;

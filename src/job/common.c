@@ -100,20 +100,29 @@ struct result *job_result(const struct job *j, const char *kind, const char *sce
 	});
 }
 
+/* Copies of the log at the sites that can be asked; newly allocated, and their stores. */
+static size_t copies_at(const struct job *j, const struct sites *sites, struct evidence_site **ret, struct store ***ret_st)
+{
+	size_t n = 0;
+	*ret = xcalloc((sites ? sites->n : 0) + 1, sizeof **ret);
+	*ret_st = xcalloc((sites ? sites->n : 0) + 1, sizeof **ret_st);
+	for (size_t i = 0; sites && i < sites->n; i++)
+		if (sites->site[i].store) {
+			(*ret_st)[n] = sites->site[i].store;
+			(*ret)[n++] = (struct evidence_site){.store = sites->site[i].store, .pin = site_witness(j, sites->site[i].name)};
+		}
+	return n;
+}
+
 /* Open, append, sign, copy, close: the log is held only for that long. */
 static int record(const struct job *j, const struct evidence_event *ev, const struct sites *sites, struct err *err)
 {
 	CLEAN(free_ptr) char *key = path_log_key(j);
-	struct store **st = xcalloc((sites ? sites->n : 0) + 1, sizeof *st);
-	struct evidence_site *copy = xcalloc((sites ? sites->n : 0) + 1, sizeof *copy);
+	struct store **st;
+	struct evidence_site *copy;
 	struct evidence_log *log = NULL;
 	struct err copies = ERR_INIT;
-	size_t n = 0;
-	for (size_t i = 0; sites && i < sites->n; i++)
-		if (sites->site[i].store) {
-			st[n] = sites->site[i].store;
-			copy[n++].store = sites->site[i].store;
-		}
+	size_t n = copies_at(j, sites, &copy, &st);
 	struct evidence_config c = {.dir = j->root->log, .key_path = key, .create = true, .wait_ms = 30000, .sites = st, .n_sites = n};
 	int rc = evidence_open(&c, &log, err);
 	if (!rc)
@@ -172,9 +181,33 @@ static int write_all(const struct job *j, struct job_end *e, struct err *err)
 	return rc;
 }
 
+/* Pinned witnesses are asked before the result is written, so that it holds what they did. */
+static void judge_witnesses(const struct job *j, const struct job_end *e)
+{
+	CLEAN(free_ptr) char *key = path_log_key(j);
+	CLEAN(free_ptr) struct evidence_site *copy = NULL;
+	CLEAN(free_ptr) struct store **st = NULL;
+	struct evidence_log *log = NULL;
+	struct err why = ERR_INIT;
+	bool any = false;
+	size_t n = copies_at(j, e->sites, &copy, &st);
+	for (size_t i = 0; i < n; i++)
+		any |= copy[i].pin != NULL;
+	struct evidence_config c = {.dir = j->root->log, .key_path = key, .wait_ms = 30000, .sites = st, .n_sites = n};
+	if (!any || !fs_exists(key) || evidence_open(&c, &log, &why)) /* that the log is damaged is told when it is written to */
+		return;
+	(void)!evidence_publish(log, copy, n, EVIDENCE_PUBLISH_WITNESS, &why); /* told then, too */
+	for (size_t i = 0; i < n; i++)
+		if (copy[i].witness.code)
+			job_finding(j, e->result, copy[i].witness.code == ERR_CORRUPT ? "high" : "medium", "%s", copy[i].witness.msg);
+	evidence_close(log);
+}
+
 int job_finish(const struct job *j, struct job_end *e, json_t **ret, struct err *err)
 {
 	struct err why = ERR_INIT;
+	if (!j->dry_run)
+		judge_witnesses(j, e);
 	if (e->err && e->err->code) {
 		result_extra(e->result, "error", json_pack("{s:s, s:s, s:s}", "code", err_name(e->err->code), "message", e->err->msg, "hint", e->err->hint));
 		if (!e->body)

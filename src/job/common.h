@@ -50,6 +50,8 @@ size_t site_weaknesses(const struct plan_site *ps, const json_t *probe);
 size_t site_judge(const struct job *j, const struct plan_site *ps, const json_t *probe, struct result *res);
 /* Findings and warnings of every site that is weaker than the plan says; a warning where the last probe is old. */
 void sites_judge(const struct job *j, struct result *res);
+/* Verifier key of the witness that the plan pins for a site, or NULL. */
+const char *site_witness(const struct job *j, const char *site);
 /* A finding, due in 30 days, for the owner of the plan. */
 void job_finding(const struct job *j, struct result *res, const char *severity, const char *fmt, ...) HF_PRINTF(4, 5);
 

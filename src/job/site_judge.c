@@ -161,6 +161,12 @@ static void tell_weakness(void *arg, const char *severity, const char *text)
 	t->n++;
 }
 
+const char *site_witness(const struct job *j, const char *site)
+{
+	const struct plan_site *ps = plan_site(j->plan, site);
+	return ps ? ps->witness : NULL;
+}
+
 void sites_judge(const struct job *j, struct result *res)
 {
 	struct told t = {.j = j, .res = res, .loud = true};

@@ -57,12 +57,12 @@ static char *own_key(const struct job *j)
 	return evidence_vkey(pub);
 }
 
-static int verify(const struct job *j, struct store *const *st, size_t n, bool local, json_t **result, struct err *err)
+static int verify(const struct job *j, struct store *const *st, const char *const *witnesses, size_t n, bool local, json_t **result, struct err *err)
 {
 	CLEAN(free_ptr) char *key = own_key(j);
 	const char *pins[] = {key};
 	struct evidence_report rep = {0};
-	struct evidence_verify v = {.dir = local ? j->root->log : NULL, .sites = st, .n_sites = n, .pins = pins, .n_pins = key ? 1 : 0};
+	struct evidence_verify v = {.dir = local ? j->root->log : NULL, .sites = st, .n_sites = n, .witnesses = witnesses, .pins = pins, .n_pins = key ? 1 : 0};
 	int rc = evidence_verify(&v, &rep, err);
 	*result = json_incref(rep.json);
 	evidence_report_release(&rep);
@@ -78,12 +78,12 @@ int job_evidence_verify(const struct job *j, const char *site_dir, json_t **resu
 		int rc = store_file_open(site_dir, &(struct store_config){.name = site_dir}, &st[0], err);
 		if (rc)
 			return err_exit_status(err->code);
-		int status = verify(j, st, 1, false, result, err);
+		int status = verify(j, st, NULL, 1, false, result, err);
 		store_free(st[0]);
 		return status;
 	}
 	if (!j->plan)
-		return verify(j, NULL, 0, true, result, err);
+		return verify(j, NULL, NULL, 0, true, result, err);
 	struct sites sites = {0};
 	int rc = job_refuse(j, NEEDS_SITES, err);
 	if (!rc)
@@ -91,12 +91,16 @@ int job_evidence_verify(const struct job *j, const char *site_dir, json_t **resu
 	if (rc)
 		return err_exit_status(err->code);
 	struct store **all = xcalloc(sites.n + 1, sizeof *all);
+	const char **witness = xcalloc(sites.n + 1, sizeof *witness);
 	size_t n = 0;
 	for (size_t i = 0; i < sites.n; i++)
-		if (sites.site[i].store)
+		if (sites.site[i].store) {
+			witness[n] = site_witness(j, sites.site[i].name);
 			all[n++] = sites.site[i].store;
-	int status = verify(j, all, n, true, result, err);
+		}
+	int status = verify(j, all, witness, n, true, result, err);
 	free(all);
+	free(witness);
 	sites_close(&sites);
 	return status;
 }

@@ -96,7 +96,7 @@ int repair_evidence(const struct job *j, const struct sites *sites, const char *
 		if (s)
 			st[n++] = s;
 		if (s && (!only || str_eq(only, sites->site[i].name)))
-			copy[n_copies++].store = s;
+			copy[n_copies++] = (struct evidence_site){.store = s, .pin = site_witness(j, sites->site[i].name)};
 	}
 	struct evidence_config c = {.dir = j->root->log, .key_path = key, .wait_ms = 30000, .sites = st, .n_sites = n};
 	int rc = evidence_open(&c, &log, err);

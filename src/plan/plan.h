@@ -122,6 +122,7 @@ struct plan_site {
 	int64_t immutable_ms; /* promised lock of each object, -1: none */
 	struct plan_bandwidth *bandwidth;
 	const char *identity, *known_hosts;      /* files for SSH, absolute */
+	const char *witness;                     /* verifier key of a vault's witness (crypto/note_key.h), or NULL: none is pinned */
 	const char *access_key, *secret_key, *session_token; /* secret references for S3 */
 	const char *region, *endpoint, *ca_file; /* S3 */
 };

@@ -4,6 +4,7 @@
 #include <string.h>
 #include "base/mem.h"
 #include "base/str.h"
+#include "crypto/note_key.h"
 
 #define DAY_MS (86400ll * 1000)
 #define STEPS_MAX 200
@@ -103,6 +104,11 @@ static void validate_site(struct loader *l, const struct plan *p, size_t i)
 	bool ssh = str_starts(s->url, "ssh://") || str_starts(s->url, "sftp://");
 	only_with(l, where, "identity", ssh, "an ssh:// or sftp:// URL");
 	only_with(l, where, "known_hosts", ssh, "an ssh:// or sftp:// URL");
+	only_with(l, where, "witness", str_starts(s->url, "ssh://"), "an ssh:// URL");
+	unsigned char pub[ED25519_PUB_LEN];
+	struct err why = ERR_INIT;
+	if (s->witness && note_key_parse(&note_of_witness, s->witness, strlen(s->witness), pub, &why))
+		bad(l, at_key(l, where, "witness", s->at), "it is the line that holdfast-vault --init-key prints", "%s", why.msg);
 	if (given(l, where, "access_key") != given(l, where, "secret_key"))
 		bad(l, s->at, NULL, "%s: access_key and secret_key go together", where);
 	else if (str_starts(s->url, "s3://") && given(l, where, "session_token") && !given(l, where, "access_key"))

@@ -163,18 +163,18 @@ class Repository:
     def session(self, source, sid, epoch, envelopes, what):
         if (source, sid) not in self.secrets:
             key = f"e/{source}/{sid.hex()}/{self.recipient}"
-            for t in ([self.get(key, 1 << 17)] if self.has(key) else []) + envelopes:  # any of them will do
-                try:
-                    found = self.envelope(t, source, 1, epoch, sid, what)
-                    if not found:
-                        continue
+
+            def opened(t):
+                found = self.envelope(t, source, 1, epoch, sid, what)
+                if found:
                     commitment, s = found
                     need(hkdf(s, b"", self.ctx(b"sid", source), 16) == sid and
                          hkdf(s, b"", self.ctx(b"commitment", source)) == commitment, f"{what}: session secret is not the committed one")
                     self.secrets[source, sid] = s
-                    break
-                except Damage as e:
-                    note(f"{what}: {e}")
+            if self.has(key):
+                self.unless_mended(key, lambda: opened(self.get(key, 1 << 17)))
+            for t in envelopes if (source, sid) not in self.secrets else []:
+                opened(t)
             need((source, sid) in self.secrets, f"{what}: no envelope for this key")
         return self.secrets[source, sid]
 

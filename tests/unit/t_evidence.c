@@ -314,7 +314,7 @@ START_TEST(openssl_and_ssh_keygen_verify_what_a_site_holds)
 	struct evidence_log *log = open_log();
 	CLEAN(free_ptr) char *pem = ed25519_pem(evidence_log_public(log));
 	CLEAN(free_ptr) char *line = ssh_public_line(evidence_log_public(log));
-	struct evidence_site site;
+	struct evidence_site site = {0};
 	char object[128], signers[512];
 
 	ok(store_mem_open("tools", &s, &err));

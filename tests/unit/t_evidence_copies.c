@@ -16,7 +16,7 @@ START_TEST(site_that_was_away_catches_up_with_the_same_objects)
 {
 	CLEAN(store_free_ptr) struct store *a = NULL, *b = NULL;
 	struct evidence_log *log = open_log();
-	struct evidence_site sites[2];
+	struct evidence_site sites[2] = {0};
 
 	ok(store_mem_open("north", &a, &err));
 	ok(store_mem_open("south", &b, &err));
@@ -43,7 +43,7 @@ START_TEST(wiped_site_gets_everything_again_whatever_the_hint_says)
 {
 	CLEAN(store_free_ptr) struct store *a = NULL;
 	struct evidence_log *log = open_log();
-	struct evidence_site site;
+	struct evidence_site site = {0};
 	struct store_keys k;
 
 	ok(store_mem_open("north", &a, &err));
@@ -69,7 +69,7 @@ START_TEST(failing_site_does_not_stop_the_others)
 	static const char *const rules[] = {"put l/ fail UNREACHABLE", NULL};
 	struct evidence_log *log = open_log();
 	struct store *below;
-	struct evidence_site sites[2];
+	struct evidence_site sites[2] = {0};
 
 	ok(store_mem_open("north", &below, &err));
 	ok(store_fault_new(below, rules, &a, &err));
@@ -99,7 +99,7 @@ START_TEST(log_put_back_from_an_old_copy_is_a_fork_at_the_site)
 	static const char *const files[] = {"records", "checkpoints", "state.json"};
 	CLEAN(store_free_ptr) struct store *a = NULL;
 	struct evidence_log *log = open_log();
-	struct evidence_site site;
+	struct evidence_site site = {0};
 	char kept[3][128];
 
 	ok(store_mem_open("north", &a, &err));
@@ -142,7 +142,7 @@ START_TEST(log_rewritten_behind_a_hint_is_a_fork)
 	struct evidence_log *log = open_log();
 	CLEAN(free_ptr) char *records_path = in_log(log, "records"), *cps_path = in_log(log, "checkpoints");
 	CLEAN(free_ptr) char *state = in_log(log, "state.json");
-	struct evidence_site site;
+	struct evidence_site site = {0};
 
 	ok(store_mem_open("north", &a, &err));
 	site.store = a;
@@ -169,7 +169,7 @@ START_TEST(other_bytes_that_nobody_signed_are_damage_and_stay)
 {
 	CLEAN(store_free_ptr) struct store *a = NULL;
 	struct evidence_log *log = open_log();
-	struct evidence_site site;
+	struct evidence_site site = {0};
 	CLEAN(buf_release) struct buf there = BUF_INIT(1024);
 	char object[128];
 
@@ -196,7 +196,7 @@ START_TEST(lost_log_is_fetched_back_and_goes_on)
 	CLEAN(free_ptr)
 	char *sub = fs_join(dir, evidence_log_id(log)), *records = in_log(log, "records");
 	CLEAN(buf_release) struct buf before = BUF_INIT(1 << 20), after = BUF_INIT(1 << 20);
-	struct evidence_site sites[2];
+	struct evidence_site sites[2] = {0};
 	struct evidence_config c = {.dir = dir, .key_path = key};
 
 	ok(store_mem_open("north", &a, &err));

@@ -13,7 +13,7 @@ static struct evidence_report report;
 static void make_log(void)
 {
 	struct evidence_log *log = open_log();
-	struct evidence_site sites[2];
+	struct evidence_site sites[2] = {0};
 
 	ok(store_mem_open("north", &north, &err));
 	ok(store_mem_open("south", &south, &err));

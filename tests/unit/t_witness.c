@@ -197,7 +197,9 @@ START_TEST(requests_that_are_none_are_refused)
 		buf_addf(&b, "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=\n");
 	buf_addf(&b, "\n");
 	fails(ERR_FORMAT, witness_cosign(wit, s, b.p, b.len, &out, &err));
-	last_request[strlen(last_request) - 5] ^= 1; /* the log's own signature */
+	char *of_sig = &last_request[strlen(last_request) - 5]; /* the log's own signature */
+
+	*of_sig = *of_sig == 'A' ? 'B' : 'A'; /* which stays base64 */
 	fails(ERR_CORRUPT, witness_cosign(wit, s, last_request, strlen(last_request), &out, &err));
 	ck_assert_uint_eq(out.len, 0);
 	evidence_close(log);
@@ -275,6 +277,61 @@ START_TEST(a_key_is_made_once)
 }
 END_TEST
 
+/* A key that nobody signs with here. */
+static char *another_key(void)
+{
+	CLEAN(secret_release) struct secret seed = {0};
+	unsigned char pub[ED25519_PUB_LEN];
+
+	ed25519_generate(&seed, pub);
+	return witness_vkey(pub);
+}
+
+START_TEST(only_the_pinned_key_counts)
+{
+	CLEAN(free_ptr) char *vkey = open_witness(), *other = another_key();
+	CLEAN(store_free_ptr) struct store *s = open_site("pinned");
+	struct evidence_log *log = open_log();
+	struct evidence_site site = {.store = s, .pin = other};
+	struct evidence_report report = {0};
+	struct store *sites[] = {s};
+	const char *pin = other;
+	const struct evidence_verify v = {.dir = dir, .sites = sites, .n_sites = 1, .witnesses = &pin};
+
+	append(log, "backup", 1);
+	ok(evidence_checkpoint(log, &err));
+	ok(evidence_publish(log, &site, 1, 0, &err));
+	ck_assert_int_eq(site.witness.code, ERR_CORRUPT);
+	ck_assert_ptr_nonnull(strstr(site.witness.msg, vkey));
+	ck_assert_uint_eq(count(s, ".cosig"), 0);
+	fails(ERR_MISSING, evidence_verify(&v, &report, &err));
+	evidence_report_release(&report);
+
+	site.pin = pin = vkey;
+	ok(evidence_publish(log, &site, 1, EVIDENCE_PUBLISH_WITNESS, &err));
+	ck_assert_int_eq(site.witness.code, 0);
+	ck_assert_uint_eq(count(s, ".cosig"), 1);
+	ok(evidence_verify(&v, &report, &err));
+	ck_assert_uint_eq(report.damage + report.notes, 0);
+	evidence_report_release(&report);
+
+	pin = other; /* what another signed is for a reader to know, and no cosignature */
+	fails(ERR_MISSING, evidence_verify(&v, &report, &err));
+	ck_assert_uint_eq(report.notes, 1);
+	evidence_report_release(&report);
+
+	asked = 0; /* asked though there is nothing new, and only then */
+	ok(evidence_publish(log, &site, 1, 0, &err));
+	ck_assert_uint_eq(asked, 0);
+	ok(evidence_publish(log, &site, 1, EVIDENCE_PUBLISH_WITNESS, &err));
+	ck_assert_uint_eq(asked, 1);
+	s->caps &= ~(uint32_t)STORE_WITNESS;
+	ok(evidence_publish(log, &site, 1, EVIDENCE_PUBLISH_WITNESS, &err));
+	ck_assert_int_eq(site.witness.code, ERR_MISSING);
+	evidence_close(log);
+}
+END_TEST
+
 static void done(void)
 {
 	witness_free(wit);
@@ -288,7 +345,8 @@ int main(void)
 	const TTest *const tests[] = {each_published_checkpoint_is_cosigned_and_the_signature_verifies,
 	        a_witness_that_knows_another_size_gets_a_proof_from_there, a_hint_that_lies_is_no_fork,
 	        a_second_history_is_refused, requests_that_are_none_are_refused,
-	        verification_tells_whose_cosignatures_are_good_and_finds_the_others, a_key_is_made_once};
+	        verification_tells_whose_cosignatures_are_good_and_finds_the_others, a_key_is_made_once,
+	        only_the_pinned_key_counts};
 	Suite *s = suite_create("witness");
 	TCase *tc = tcase_create("witness");
 
