@@ -44,7 +44,6 @@ static void take_segment(struct data *d, const char *key, const char *name, cons
 		check_find_object(&d->c, FIND_CORRUPT, key, NULL, 0, why.msg);
 }
 
-/* The site's index objects, judged one by one; the reader's own may be older or from a cache. */
 /* What opening each pack will cost: the bytes that come out of it. */
 static void set_costs(struct data *d)
 {
@@ -58,6 +57,7 @@ static void set_costs(struct data *d)
 	}
 }
 
+/* The site's index objects, judged one by one; the reader's own may be older or from a cache. */
 static int load_index(void *arg, struct err *err)
 {
 	struct data *d = arg;

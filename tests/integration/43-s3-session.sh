@@ -3,7 +3,7 @@
 # Run it by tests/with-servers.
 . "$(dirname "$0")/../lib/lib.sh"
 [ -n "${HOLDFAST_S3_DIR:-}" ] || skip "needs an S3 gateway of its own: tests/with-servers COMMAND"
-needs curl radosgw-admin
+needs curl radosgw radosgw-admin
 WHO=sts$(basename "$T" | tr -dc 'A-Za-z0-9' | tr 'A-Z' 'a-z')
 BUCKET=hf-$WHO
 admin() { radosgw-admin -c "$HOLDFAST_S3_DIR/ceph.conf" -n client.admin --log-file /dev/null "$@" >"$T/admin.out" 2>&1 || fail "radosgw-admin $*: $(cat "$T/admin.out")"; }
@@ -15,7 +15,7 @@ ask() {
 		set -- "$@" --data-urlencode "$member"
 		shift
 	done
-	curl -sf --noproxy '*' --aws-sigv4 "aws:amz:default:$service" --user "$WHO:lasting" "$@" "$HOLDFAST_S3_ENDPOINT/" >"$T/answer" || fail "the gateway refuses $service: $(tail -n 5 "$HOLDFAST_S3_DIR/log/client.rgw.a.log")"
+	curl -sf --noproxy '*' --aws-sigv4 "aws:amz:default:$service" --user "$WHO:lasting" "$@" "$HOLDFAST_S3_ENDPOINT/" >"$T/answer" || fail "the gateway refuses $service: $(tail -n 5 "$T/gateway.log")"
 }
 # session NAME ACTION...: temporary keys into $T/NAME.access, .secret and .token
 session() {
@@ -35,6 +35,13 @@ plan() {
 			"$BUCKET" "$HOLDFAST_S3_ENDPOINT" "$T/$2" "$T/$2" "${3:+, session_token: \"$3\"}"
 	} >"$1"
 }
+
+# A gateway of its own, since one that knows sessions words its refusals otherwise.
+PORT=$(/usr/bin/python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')
+start radosgw -f -c "$HOLDFAST_S3_DIR/ceph.conf" -n client.rgw.a --log-file "$T/gateway.log" --admin-socket "$T/gateway.asok" --rgw_frontends "beast endpoint=127.0.0.1:$PORT" \
+	--rgw_s3_auth_use_sts=true --rgw_sts_key=holdfasttestssts
+HOLDFAST_S3_ENDPOINT=http://127.0.0.1:$PORT
+wait_for 60 curl -s --noproxy '*' --connect-timeout 2 -m 5 "$HOLDFAST_S3_ENDPOINT/" -o "$T/answer"
 
 mkdir "$T/src"
 head -c 20000000 /dev/urandom >"$T/src/large"

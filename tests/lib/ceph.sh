@@ -86,8 +86,6 @@ rgw_data = $D/rgw
 rgw_enable_usage_log = false
 rgw_gc_obj_min_wait = 5
 rgw_max_chunk_size = 4194304
-rgw_s3_auth_use_sts = true
-rgw_sts_key = holdfasttestssts
 [mon.a]
 mon_data = $D/mon
 C

@@ -31,6 +31,7 @@ while True:
     break' >"$dir/port"
 port=$(cat "$dir/port")
 pin "$dir" "$port" >"$dir/known_hosts"
+# SHLVL: bash as a login shell reads a user's ~/.bashrc for each command unless it is told that it is not the outermost.
 {
 	printf '%s\n' "$@"
 	cat <<END
@@ -48,6 +49,7 @@ PrintMotd no
 MaxStartups 200
 MaxSessions 100
 LogLevel VERBOSE
+SetEnv SHLVL=1
 END
 	case "$*" in *"Subsystem sftp "*) ;; *) echo "Subsystem sftp internal-sftp" ;; esac
 } >"$dir/config"
