@@ -75,6 +75,9 @@ int check_envelopes(struct check *c, struct err *err)
 {
 	char key[STORE_KEY_MAX + 1];
 	CLEAN(store_keys_release) struct store_keys k = {0};
+
+	if (c->o->at_site) /* no pack is read, so that there is nothing to hold them against */
+		return 0;
 	int rc = store_list_all(c->st, key_fmt(key, "e/%s/", c->source), &k, err);
 
 	if (!rc)

@@ -223,14 +223,14 @@ recovery:
     - {id: processes, kind: command, run: [sh, -c, "! grep -qsF -f $inside/mark /proc/[0-9]*/cmdline"]}
     - {id: keys, kind: command, run: [sh, -c, "test -z \"\$(find $R/keys -type f)\""]}
     - {id: first, kind: command, run: [sh, -c, "! ls -l /proc/1/fd/3"]}
-    - {id: work, kind: command, run: [sh, -c, "test \"\$WORK\" = \"\$PWD\" && touch \$HOLDFAST_WORK/x && touch /tmp/x /run/x"]}
+    - {id: work, kind: command, run: [sh, -c, "test \"\$WORK\" = \"\$PWD\" && touch \$HOLDFAST_WORK/x && touch /tmp/$mark.x /run/$mark.x"]}
     - {id: clean, kind: command, run: [sh, -c, "test -z \"\${LEAK:-}\""]}
 PLAN
 LEAK=1
 export LEAK
 assert_status 0 hf drill isolated.yaml
 [ ! -e "/etc/$mark" ] || fail "the machine's /etc was written to"
-[ ! -e /tmp/x ] && [ ! -e /run/x ] || fail "the machine's /tmp or /run was written to"
+[ ! -e "/tmp/$mark.x" ] && [ ! -e "/run/$mark.x" ] || fail "the machine's /tmp or /run was written to"
 rm -f "/run/$mark"
 
 note "without root the rehearsal goes into a user namespace, or says that it is not isolated"

@@ -103,6 +103,8 @@ round() {
 first() {
 	(cd "$two" && find . -type f -path "./$1" ! -path "*${2:-//}*" | sort | head -n 1 | cut -c3-)
 }
+# A session that is needed: its number stands in the header of each of its packs.
+sid=$(od -An -tx1 -j12 -N16 "$two/$(first 'p/files/*' "$EXPIRED")" | tr -d ' \n')
 lineage=$(ls "$two/s/files")
 log=$(ls "$two/l")
 newest=$(cd "$two/l/$log/checkpoint" && for f in *[0-9]; do echo "$f"; done | tail -n 1)
@@ -115,7 +117,7 @@ while read -r name object flip_check flip_status flip_put rm_check rm_status rm_
 done <<TABLE
 configuration     cfg/0                                    digests 8 configurations  digests 8 configurations
 keys              k/files/1                                data 6 keys               digests 6 keys
-envelope          $(first 'e/files/*')                     digests 6 mended          digests 6 envelopes
+envelope          $(first "e/files/$sid/*")                digests 6 mended          digests 6 envelopes
 pack              $(first 'p/files/*' "$EXPIRED")          digests 6 packs           digests 6 packs
 index             $(first 'i/files/*')                     data 6 index_objects      data 6 index_objects
 intent            $(first 'w/files/*/open' "$EXPIRED")     digests 6 mended          digests 6 mended
