@@ -74,8 +74,8 @@ STORE_SUITE := $(B)/tests/unit/store_conformance.o $(B)/tests/unit/store_helpers
 $(addprefix $(B)/tests/,t_store t_store_filters t_store_retry t_store_throttle t_store_multi): $(STORE_SUITE) $(B)/tests/unit/store_rich.o
 $(addprefix $(B)/tests/,t_wire t_wire_life t_wire_same t_vault): $(STORE_SUITE) $(B)/tests/unit/store_rich.o $(B)/tests/unit/wire_fixture.o
 $(addprefix $(B)/tests/,t_store_s3 t_s3_lies): $(STORE_SUITE) $(B)/tests/unit/s3_fixture.o
-$(addprefix $(B)/tests/,t_restore t_restore_hostile t_manifest t_reader t_fetch t_check t_check_at_site t_session t_session_faults t_replicate t_repair t_scan_repo t_writer): $(B)/tests/unit/repo_fixture.o
-$(addprefix $(B)/tests/,t_session t_session_faults): $(B)/tests/unit/session_fixture.o
+$(addprefix $(B)/tests/,t_restore t_restore_hostile t_manifest t_reader t_fetch t_check t_check_at_site t_session t_session_faults t_session_killed t_replicate t_repair t_scan_repo t_writer): $(B)/tests/unit/repo_fixture.o
+$(addprefix $(B)/tests/,t_session t_session_faults t_session_killed): $(B)/tests/unit/session_fixture.o
 
 $(addprefix $(B)/tests/,t_ssh t_store_sftp t_sftp_cut t_sftp_hostile): $(STORE_SUITE) $(B)/tests/unit/sshd_fixture.o | $(B)/linkproxy
 $(B)/tests/t_sftp_hostile: $(B)/tests/unit/sftp_server.o

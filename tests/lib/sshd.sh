@@ -31,7 +31,7 @@ while True:
     break' >"$dir/port"
 port=$(cat "$dir/port")
 pin "$dir" "$port" >"$dir/known_hosts"
-# SHLVL: bash as a login shell reads a user's ~/.bashrc for each command unless it is told that it is not the outermost.
+# KexAlgorithms: what ssh would take by itself costs it 60 ms in each of thousands of connections. SHLVL: bash as a login shell reads a user's ~/.bashrc for each command unless it is told that it is not the outermost.
 {
 	printf '%s\n' "$@"
 	cat <<END
@@ -50,6 +50,7 @@ MaxStartups 200
 MaxSessions 100
 LogLevel VERBOSE
 SetEnv SHLVL=1
+KexAlgorithms curve25519-sha256
 END
 	case "$*" in *"Subsystem sftp "*) ;; *) echo "Subsystem sftp internal-sftp" ;; esac
 } >"$dir/config"
