@@ -17,7 +17,8 @@ PKGS := libarchive libzstd libcrypto jansson libfyaml libacl libcurl expat libss
 WARN := -Wall -Wextra -Wshadow -Wconversion -Wvla -Wundef -Wformat=2 -Wstrict-prototypes -Wmissing-prototypes -Wwrite-strings $(if $(CI),-Werror)
 OPT := $(if $(SAN),-O1 -g -fno-omit-frame-pointer -fsanitize=$(SAN) $(if $(findstring thread,$(SAN)),,-fno-sanitize-recover=all),$(if $(DEBUG),-O0 -g,-O2 -g -D_FORTIFY_SOURCE=3 -fstack-protector-strong))
 CFLAGS_ALL := -std=gnu17 -D_GNU_SOURCE -D_FILE_OFFSET_BITS=64 -Isrc -fPIE -pthread $(OPT) $(WARN) $(shell pkg-config --cflags $(PKGS) 2>/dev/null) $(CFLAGS)
-LDFLAGS_ALL := -pie -pthread $(if $(SAN),-fsanitize=$(SAN),-Wl$(comma)-z$(comma)relro$(comma)-z$(comma)now) $(LDFLAGS)
+# the runtimes of the sanitizers linked in: two libraries less for the leak check of every test to look through
+LDFLAGS_ALL := -pie -pthread $(if $(SAN),-fsanitize=$(SAN) $(if $(filter address%-undefined,$(VARIANT)),-static-libasan -static-libubsan),-Wl$(comma)-z$(comma)relro$(comma)-z$(comma)now) $(LDFLAGS)
 LIBS := $(shell pkg-config --libs $(PKGS) 2>/dev/null) -lm
 CHECK_LIBS = $(shell pkg-config --libs check)
 
@@ -28,8 +29,9 @@ UNIT := $(patsubst tests/unit/%.c,%,$(sort $(wildcard tests/unit/t_*.c)))
 FUZZ := $(patsubst tests/fuzz/%.c,%,$(sort $(wildcard tests/fuzz/f_*.c)))
 FLEET := $(sort $(wildcard tests/fleet/[0-9]*.sh))
 INTEGRATION := $(sort $(wildcard tests/integration/[0-9]*.sh))
-# unit tests of what runs on several threads: they run under the thread sanitizer too
-THREADED := $(filter t_store t_store_s3 t_store_filters t_store_retry t_store_throttle t_store_multi t_probe t_restore t_restore_hostile t_manifest t_reader t_fetch t_session t_session_faults t_check t_check_at_site t_base_os t_wire t_wire_life t_wire_same t_vault t_agent t_ssh t_store_sftp,$(UNIT))
+# unit tests of what runs on several threads: they run under the thread sanitizer too, of ON_THREADS only the cases with that tag
+THREADED := $(filter t_store t_store_s3 t_store_filters t_store_retry t_store_throttle t_store_multi t_probe t_restore t_manifest t_reader t_fetch t_session t_session_faults t_check t_check_at_site t_base_os t_wire t_wire_life t_wire_same t_vault t_agent t_ssh t_store_sftp,$(UNIT))
+ON_THREADS := t_store t_store_s3 t_store_sftp t_vault
 
 AGENTS := $(patsubst agents/%.c,$(B)/holdfast-%,$(wildcard agents/*.c))
 
@@ -70,7 +72,7 @@ demo: deps ## make a certification authority, back it up, drill its recovery, sh
 	$(Q)examples/demo.sh $(B)/holdfast build/demo
 
 # --- tests ---
-STORE_SUITE := $(B)/tests/unit/store_conformance.o $(B)/tests/unit/store_helpers.o
+STORE_SUITE := $(B)/tests/unit/store_conformance.o $(B)/tests/unit/store_races.o $(B)/tests/unit/store_helpers.o
 $(addprefix $(B)/tests/,t_store t_store_filters t_store_retry t_store_throttle t_store_multi): $(STORE_SUITE) $(B)/tests/unit/store_rich.o
 $(addprefix $(B)/tests/,t_wire t_wire_life t_wire_same t_vault): $(STORE_SUITE) $(B)/tests/unit/store_rich.o $(B)/tests/unit/wire_fixture.o
 $(addprefix $(B)/tests/,t_store_s3 t_s3_lies): $(STORE_SUITE) $(B)/tests/unit/s3_fixture.o
@@ -104,10 +106,10 @@ check-all: lint
 	$(Q)$(MAKE) --no-print-directory -j2 SAN=address,undefined build-tests
 	$(Q)$(MAKE) --no-print-directory -j2 SAN=thread build-threaded
 	$(Q)$(MAKE) --no-print-directory docs-check
-	$(Q)tests/with-servers tests/run $(foreach t,$(UNIT),$(t)=build/address-undefined/tests/$(t)) \
-		$(foreach t,$(THREADED),$(t)-threads=build/thread/tests/$(t)) \
-		$(foreach f,$(FUZZ),$(f)-corpus='build/address-undefined/fuzz/replay_$(f:f_%=%) tests/fuzz/corpus/$(f:f_%=%)') \
-		$(foreach i,$(INTEGRATION),$(basename $(notdir $(i)))='HOLDFAST=$(CURDIR)/$(B)/holdfast $(i)')
+	$(Q)tests/with-servers tests/run $(foreach i,$(INTEGRATION),$(basename $(notdir $(i)))='HOLDFAST=$(CURDIR)/$(B)/holdfast $(i)') \
+		$(foreach t,$(UNIT),$(t)=build/address-undefined/tests/$(t)) \
+		$(foreach t,$(THREADED),$(t)-threads='$(if $(filter $(t),$(ON_THREADS)),CK_INCLUDE_TAGS=threads )build/thread/tests/$(t)') \
+		$(foreach f,$(FUZZ),$(f)-corpus='build/address-undefined/fuzz/replay_$(f:f_%=%) tests/fuzz/corpus/$(f:f_%=%)')
 
 check-fleet: check-deps ## S3 on BlueStore with three storage daemons, one of which is stopped (minutes, some GB of disk)
 	$(Q)$(MAKE) --no-print-directory -j2 all

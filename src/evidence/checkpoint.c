@@ -178,6 +178,14 @@ int evidence_note_verify(const void *note, size_t n, const unsigned char pub[ED2
 	return 0;
 }
 
+int evidence_note_verify_sized(const void *note, size_t n, const unsigned char pub[ED25519_PUB_LEN], uint64_t size,
+        struct evidence_checkpoint *ret, struct err *err)
+{
+	int rc = evidence_note_verify(note, n, pub, ret, err);
+
+	return rc || ret->size == size ? rc : err_set(err, ERR_CORRUPT, "its name tells another size");
+}
+
 char *evidence_vkey(const unsigned char pub[ED25519_PUB_LEN])
 {
 	return note_key_text(&note_of_log, pub);

@@ -211,8 +211,8 @@ int copy_take_checkpoint(
 	struct evidence_checkpoint cp;
 	struct err why = ERR_INIT;
 
-	if (evidence_note_verify(note->p, note->len, r->pub, &cp, &why) || cp.size != size) {
-		copy_problem(r, "checkpoint-damaged", size, why.code ? why.msg : "its name tells another size");
+	if (evidence_note_verify_sized(note->p, note->len, r->pub, size, &cp, &why)) {
+		copy_problem(r, "checkpoint-damaged", size, why.msg);
 		return 0;
 	}
 	r->good++;

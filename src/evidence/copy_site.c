@@ -34,35 +34,23 @@ static int keep(struct wanted *w, const void *p, size_t n, struct err *err)
 /* An object, or what stands in for it where it is not right. Without that: what is there, which the caller tells as wrong. */
 static int get_right(struct reader *r, struct store *s, const char *key, site_accept_fn accept, struct wanted *w, uint64_t at, struct err *err)
 {
-	CLEAN(buf_release) struct buf b = BUF_INIT(w->ret->limit);
-	struct err why = ERR_INIT, none = ERR_INIT;
-	int rc = store_get(s, key, &b, &why);
-	bool refused = !rc;
+	struct err wrong = ERR_INIT;
+	int rc = site_object_judge(s, key, w->ret->limit, accept, w, &wrong, err);
 
-	if (!rc && !accept(w, b.p, b.len, &why))
-		return 0;
-	if (rc && !site_object_is_damage(why.code)) {
-		*err = why;
-		return rc;
-	}
-	if (!site_object_instead(s, key, rc == -ERR_MISSING, w->ret->limit, accept, w, &none)) {
+	if (!rc && wrong.code)
 		copy_problem(r, "replaced", at, "an object that is damaged has another that stands in for it");
-		return 0;
-	}
-	if (refused)
-		return keep(w, b.p, b.len, err);
-	*err = why;
-	return rc;
+	if (rc != -ERR_CORRUPT && rc != -ERR_FORMAT && rc != -ERR_UNSUPPORTED)
+		return rc;
+	buf_clear(w->ret);
+	return store_get(s, key, w->ret, err);
 }
 
 static int accept_note(void *arg, const void *p, size_t n, struct err *err)
 {
 	struct evidence_checkpoint cp;
 	struct wanted *w = arg;
-	int rc = evidence_note_verify(p, n, w->r->pub, &cp, err);
+	int rc = evidence_note_verify_sized(p, n, w->r->pub, w->size, &cp, err);
 
-	if (!rc && cp.size != w->size)
-		rc = err_set(err, ERR_CORRUPT, "its name tells another size");
 	return rc ? rc : keep(w, p, n, err);
 }
 

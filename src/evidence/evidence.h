@@ -114,6 +114,9 @@ int evidence_note_parse(const void *note, size_t n, struct evidence_checkpoint *
 /* Syntax, name and the log's signature; signatures of others (witnesses) are passed over. ERR_FORMAT or ERR_CORRUPT. */
 int evidence_note_verify(const void *note, size_t n, const unsigned char pub[ED25519_PUB_LEN],
         struct evidence_checkpoint *ret, struct err *err) HF_NODISCARD;
+/* The same of one whose name tells the size of its tree. */
+int evidence_note_verify_sized(const void *note, size_t n, const unsigned char pub[ED25519_PUB_LEN], uint64_t size,
+        struct evidence_checkpoint *ret, struct err *err) HF_NODISCARD;
 /* Verifier key of a signed note (C2SP signed-note): "holdfast/<id>+<hash>+<base64>"; newly allocated, no newline. */
 char *evidence_vkey(const unsigned char pub[ED25519_PUB_LEN]);
 /* Read one; name and hash must fit the key. ERR_FORMAT. */

@@ -61,9 +61,8 @@ struct signed_note {
 static int accept_note(void *arg, const void *p, size_t n, struct err *err)
 {
 	struct signed_note *s = arg;
-	int rc = evidence_note_verify(p, n, s->pub, &s->cp, err);
 
-	return rc || s->cp.size == s->size ? rc : err_set(err, ERR_CORRUPT, "its name tells another size");
+	return evidence_note_verify_sized(p, n, s->pub, s->size, &s->cp, err);
 }
 
 /* ERR_MISSING: none; ERR_CORRUPT, ERR_FORMAT: none that our key has signed. */

@@ -92,9 +92,14 @@ static int after(struct fault_store *f, uint64_t set, const char *key, int rc, s
 
 /* --- changed bytes --- */
 
+static bool changes_length(struct fault_store *f, uint64_t set)
+{
+	return has_rule(f, set, FAULT_TRUNCATE) || has_rule(f, set, FAULT_EXTEND);
+}
+
 static bool changes_bytes(struct fault_store *f, uint64_t set)
 {
-	return has_rule(f, set, FAULT_FLIP) || has_rule(f, set, FAULT_TRUNCATE) || has_rule(f, set, FAULT_EXTEND);
+	return has_rule(f, set, FAULT_FLIP) || changes_length(f, set);
 }
 
 /* A position from the front, or from the end when negative, brought to within 0 … max. */
@@ -108,6 +113,11 @@ static size_t position(int64_t at, size_t len, size_t max)
 	return (uint64_t)at > max ? max : (size_t)at;
 }
 
+static size_t flip_at(const struct fault_rule *r, size_t len)
+{
+	return r->has_arg ? position(r->arg, len, len - 1) : len / 2;
+}
+
 static int change_bytes(struct fault_store *f, uint64_t set, struct buf *b, struct err *err)
 {
 	int rc = 0;
@@ -118,7 +128,7 @@ static int change_bytes(struct fault_store *f, uint64_t set, struct buf *b, stru
 		if (!(set >> i & 1))
 			continue;
 		if (r->action == FAULT_FLIP && b->len)
-			b->p[r->has_arg ? position(r->arg, b->len, b->len - 1) : b->len / 2] ^= 1;
+			b->p[flip_at(r, b->len)] ^= 1;
 		else if (r->action == FAULT_TRUNCATE)
 			b->len = position(r->arg, b->len, b->len);
 		else if (r->action == FAULT_EXTEND)
@@ -259,6 +269,29 @@ static int changed_object(struct fault_store *f, uint64_t set, const char *key, 
 	return sink->write(sink->arg, b.p + range.off, range.len ? (size_t)MIN(left, range.len) : left, err);
 }
 
+/* Part of an object, of which only bits are flipped: no more is read than is asked for. */
+static int flipped_part(struct fault_store *f, uint64_t set, const char *key, struct store_range range, struct store_sink *sink, struct err *err)
+{
+	CLEAN(buf_release) struct buf b = BUF_INIT(2 * STORE_OBJECT_MAX);
+	struct store_sink part = {store_buf_write, &b};
+	struct store_stat st;
+	size_t at = 0;
+	const struct fault_rule *r;
+	int rc = f->f.below->ops->stat(f->f.below, key, &st, err);
+
+	if (!rc)
+		rc = f->f.below->ops->get(f->f.below, key, range, &part, err);
+	if (rc || !b.len)
+		return rc;
+	while ((r = next_rule(f, set, FAULT_FLIP, &at))) {
+		uint64_t flip = flip_at(r, (size_t)st.size);
+
+		if (flip >= range.off && flip - range.off < b.len)
+			b.p[flip - range.off] ^= 1;
+	}
+	return sink->write(sink->arg, b.p, b.len, err);
+}
+
 static int fault_get(
         struct store *s, const char *key, struct store_range range, struct store_sink *sink, struct err *err)
 {
@@ -274,8 +307,10 @@ static int fault_get(
 	if (rc)
 		return rc;
 	cut_begin(&c, f, set);
-	if (changes_bytes(f, set))
+	if (changes_length(f, set) || (changes_bytes(f, set) && !range.len))
 		rc = changed_object(f, set, from, 0, range, &until, err);
+	else if (changes_bytes(f, set))
+		rc = flipped_part(f, set, from, range, &until, err);
 	else
 		rc = f->f.below->ops->get(f->f.below, from, range, &until, err);
 	return after(f, set, key, cut_end(&c, key, rc, err), err);

@@ -11,7 +11,7 @@
 
 bool site_object_is_damage(enum err_code code)
 {
-	return code == ERR_MISSING || code == ERR_CORRUPT || code == ERR_FORMAT || code == ERR_UNSUPPORTED || code == ERR_NOMEM;
+	return code == ERR_MISSING || code == ERR_CORRUPT || code == ERR_FORMAT || code == ERR_UNSUPPORTED || code == ERR_IO || code == ERR_NOMEM;
 }
 
 static int older_version(struct store *st, const char *key, size_t limit, site_accept_fn accept, void *arg, struct err *err)
@@ -80,20 +80,25 @@ int site_object_instead(struct store *st, const char *key, bool missing, size_t 
 	return rc == -ERR_MISSING && !missing ? beside(st, key, limit, accept, arg, err) : rc;
 }
 
-int site_object_get(struct store *st, const char *key, size_t limit, site_accept_fn accept, void *arg, struct err *err)
+int site_object_judge(struct store *st, const char *key, size_t limit, site_accept_fn accept, void *arg, struct err *ret_wrong, struct err *err)
 {
 	CLEAN(buf_release) struct buf b = BUF_INIT(limit);
-	struct err why = ERR_INIT, none = ERR_INIT;
-	int rc = store_get(st, key, &b, &why);
+	struct err none = ERR_INIT;
+	int rc = store_get(st, key, &b, ret_wrong);
 	if (!rc)
-		rc = accept(arg, b.p, b.len, &why);
-	if (!rc || (site_object_is_damage(why.code) && !site_object_instead(st, key, rc == -ERR_MISSING, limit, accept, arg, &none)))
+		rc = accept(arg, b.p, b.len, ret_wrong);
+	if (!rc || (site_object_is_damage(ret_wrong->code) && !site_object_instead(st, key, rc == -ERR_MISSING, limit, accept, arg, &none)))
 		return 0;
-	if (none.code && !site_object_is_damage(none.code))
-		why = none;
+	const struct err *why = none.code && !site_object_is_damage(none.code) ? &none : ret_wrong;
 	if (err)
-		*err = why;
-	return err_rc(&why);
+		*err = *why;
+	return err_rc(why);
+}
+
+int site_object_get(struct store *st, const char *key, size_t limit, site_accept_fn accept, void *arg, struct err *err)
+{
+	struct err wrong = ERR_INIT;
+	return site_object_judge(st, key, limit, accept, arg, &wrong, err);
 }
 
 int site_object_put_beside(struct store *st, const char *key, const void *p, size_t n, struct err *err)

@@ -21,7 +21,7 @@ void check_result_release(struct check_result *r)
 
 bool check_is_damage(enum err_code code)
 {
-	return code == ERR_MISSING || code == ERR_CORRUPT || code == ERR_FORMAT || code == ERR_IO || code == ERR_NOMEM;
+	return site_object_is_damage(code) && code != ERR_UNSUPPORTED;
 }
 
 int check_cancelled(const struct check_opts *o, struct err *err)

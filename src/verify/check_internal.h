@@ -102,7 +102,7 @@ void check_find(struct check *c, enum finding_kind kind, const char *object, con
         const char *fmt, ...) HF_PRINTF(6, 7);
 /* The same of an object that is no pack: one that is mended is told as that, another one is remembered for a repair. */
 void check_find_object(struct check *c, enum finding_kind kind, const char *key, const uint64_t *seq, size_t n, const char *what);
-/* Is this error the object's (a result) and not the site's? */
+/* Is this error the object's (a result) and neither the site's nor that of a program too old for it? */
 bool check_is_damage(enum err_code code);
 int check_cancelled(const struct check_opts *o, struct err *err);
 

@@ -78,28 +78,21 @@ static struct attempt_info *find_attempt(struct check *c, const char *name)
 /* The object itself, or what stands in for it. */
 static int read_expiry(struct check *c, const char *key, struct expiry_of *of, struct err *err)
 {
-	CLEAN(buf_release) struct buf b = BUF_INIT(SIGNED_MAX);
-	struct err why = ERR_INIT, none = ERR_INIT;
-	int rc = store_get(c->st, key, &b, &why);
-	bool missing = rc == -ERR_MISSING;
+	struct err wrong = ERR_INIT, why = ERR_INIT;
+	int rc = site_object_judge(c->st, key, SIGNED_MAX, expiry_accept, of, &wrong, &why);
 
-	if (!rc)
-		rc = expiry_accept(of, b.p, b.len, &why);
+	if (!rc && wrong.code && wrong.code != ERR_MISSING)
+		check_find(c, FIND_MENDED, key, NULL, 0, "%s; another object stands in for it", wrong.msg);
 	if (!rc)
 		return 0;
-	if (check_is_damage(why.code) && !site_object_instead(c->st, key, missing, SIGNED_MAX, expiry_accept, of, &none)) {
-		if (!missing)
-			check_find(c, FIND_MENDED, key, NULL, 0, "%s; another object stands in for it", why.msg);
-		return 0;
-	}
-	if (!check_is_damage(why.code) || (none.code && !check_is_damage(none.code))) {
-		*err = check_is_damage(why.code) ? none : why;
-		return err_rc(err);
+	if (!check_is_damage(why.code)) {
+		*err = why;
+		return rc;
 	}
 	char what[sizeof why.msg + 80];
 
 	(void)snprintf(what, sizeof what, "%s; its attempt does not count as expired", why.msg);
-	check_find_object(c, missing ? FIND_MISSING : FIND_CORRUPT, key, NULL, 0, what);
+	check_find_object(c, rc == -ERR_MISSING ? FIND_MISSING : FIND_CORRUPT, key, NULL, 0, what);
 	return 1;
 }
 

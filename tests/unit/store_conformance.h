@@ -1,8 +1,8 @@
 /*
- * What every storage driver and filter must do, as one libcheck case. Each driver is opened at a place of its own for
+ * What every storage driver and filter must do, as two libcheck cases. Each driver is opened at a place of its own for
  * each test; opening the same place again must show the same objects.
  *
- *   suite_add_tcase(s, store_conformance(drivers, n)); return conformance_main(s);
+ *   store_conformance(s, drivers, n); return conformance_main(s);
  */
 #ifndef TESTS_UNIT_STORE_CONFORMANCE_H
 #define TESTS_UNIT_STORE_CONFORMANCE_H
@@ -18,8 +18,13 @@ struct conformance_driver {
 
 /* The running test's own place: the path of a directory that is not there yet. */
 const char *conformance_place(void);
-/* The case; drivers must stay in place until it has run. */
-TCase *store_conformance(const struct conformance_driver *drivers, int n);
+/* What a case is tagged with that is worth a run under the thread sanitizer, where a suite also has many that are not. */
+#define ON_THREADS "threads"
+/* Add the cases; drivers must stay in place until they have run. */
+void store_conformance(Suite *s, const struct conformance_driver *drivers, int n);
+/* Of these the one on threads, and a case that runs each test with each of n drivers. */
+TCase *store_races(const struct conformance_driver *drivers, int n);
+TCase *conformance_case(const char *name, const TTest *const *tests, size_t n_tests, int n_drivers);
 
 /* mem://name, a file store at the test's place (made when missing), and the same as a driver of the table opens it. */
 struct store *new_mem(const char *name);

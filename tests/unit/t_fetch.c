@@ -5,7 +5,7 @@
 #include <time.h>
 #include "base/str.h"
 
-enum { FILES = 6, EACH = 3 << 20 }; /* a dozen chunks each */
+enum { FILES = 6, EACH = 3 << 19 }; /* half a dozen chunks each */
 
 /* --- a store that counts, waits for company, and keeps older versions --- */
 

@@ -459,7 +459,7 @@ static Suite *suite(void)
 	Suite *s = suite_create("store");
 	TCase *tc = tcase_create("drivers");
 
-	suite_add_tcase(s, store_conformance(drivers, ARRAY_LEN(drivers)));
+	store_conformance(s, drivers, ARRAY_LEN(drivers));
 	suite_add_tcase(s, tc);
 	tcase_set_timeout(tc, 120);
 	tcase_add_test(tc, an_unknown_scheme_is_named);

@@ -212,6 +212,28 @@ START_TEST(cut_breaks_off_after_some_bytes_or_keys)
 }
 END_TEST
 
+START_TEST(parts_are_flipped_where_the_whole_is)
+{
+	CLEAN(store_free_ptr) struct store *s = new_fault(RULES("get * flip 3", "get * flip -1", "get * flip 3 after 60"));
+	CLEAN(buf_release) struct buf whole = BUF_INIT(64);
+	struct err err = ERR_INIT;
+
+	put_text(s, "a/1", "0123456789");
+	must(store_get(s, "a/1", &whole, &err), &err);
+	ck_assert_str_eq(buf_str(&whole), "0122456788");
+	for (size_t off = 0; off < 10; off++)
+		for (size_t n = 1; n < 10; n++) {
+			CLEAN(buf_release) struct buf b = BUF_INIT(64);
+			struct store_sink sink = {store_buf_write, &b};
+			bool back = off * 9 + n >= 60; /* the third rule undoes the first */
+
+			must(store_get_sink(s, "a/1", (struct store_range){off, n}, &sink, &err), &err);
+			ck_assert_uint_eq(b.len, MIN(n, 10 - off));
+			ck_assert_mem_eq(b.p, (back ? "0123456788" : "0122456788") + off, b.len);
+		}
+}
+END_TEST
+
 START_TEST(after_and_times_choose_the_operations)
 {
 	CLEAN(store_free_ptr) struct store *s = new_fault(RULES("put i/ fail NOSPACE times 2 after 3"));
@@ -366,6 +388,7 @@ static Suite *suite(void)
 	tcase_add_test(tc, fail_and_flip_reach_what_not_every_place_has);
 	tcase_add_test(tc, failafter_loses_the_answer_of_what_was_done);
 	tcase_add_test(tc, cut_breaks_off_after_some_bytes_or_keys);
+	tcase_add_test(tc, parts_are_flipped_where_the_whole_is);
 	tcase_add_test(tc, after_and_times_choose_the_operations);
 	tcase_add_loop_test(tc, bytes_read_are_changed_as_the_rule_says, 0, 11);
 	tcase_add_test(tc, offsets_of_a_rule_are_those_of_the_object);

@@ -571,19 +571,25 @@ static Suite *suite(void)
 {
 	Suite *s = suite_create("store_s3");
 	TCase *tc = tcase_create("gateway");
-	const TTest *const tests[] = {of_24_parallel_writers_one_wins, of_two_large_puts_at_once_one_wins,
-	        an_object_in_parts_comes_back_bit_for_bit, an_object_in_parts_is_locked_as_any_other,
+	TCase *races = tcase_create("races");
+	const TTest *const tests[] = {an_object_in_parts_comes_back_bit_for_bit, an_object_in_parts_is_locked_as_any_other,
 	        new_objects_are_locked_as_the_policy_says, a_lock_is_extended_and_never_shortened,
 	        a_bucket_without_locks_takes_no_object_that_is_to_be_locked,
 	        what_is_overwritten_or_hidden_is_read_as_an_older_version, a_locked_version_cannot_be_ended,
 	        whoever_may_bypass_governance_ends_its_locks, without_versions_a_delete_is_for_ever,
 	        a_put_whose_digest_is_wrong_is_refused, a_bucket_that_is_missing_is_unreachable_unless_it_may_be_made,
 	        wrong_credentials_are_denied_with_a_hint, an_endpoint_that_is_not_trusted_gets_nothing,
-	        an_endpoint_where_nobody_listens_is_unreachable, a_cancelled_request_ends, the_site_tells_its_time,
+	        an_endpoint_where_nobody_listens_is_unreachable, the_site_tells_its_time,
 	        objects_are_removed_only_where_the_configuration_says_so, a_removed_object_leaves_no_version_behind,
 	        a_list_goes_on_from_page_to_page, sites_in_one_bucket_do_not_see_each_other};
 
-	suite_add_tcase(s, store_conformance(drivers, ARRAY_LEN(drivers)));
+	store_conformance(s, drivers, ARRAY_LEN(drivers));
+	suite_add_tcase(s, races);
+	tcase_set_tags(races, ON_THREADS);
+	tcase_set_timeout(races, 120);
+	tcase_add_test(races, of_24_parallel_writers_one_wins);
+	tcase_add_test(races, of_two_large_puts_at_once_one_wins);
+	tcase_add_test(races, a_cancelled_request_ends);
 	suite_add_tcase(s, tc);
 	tcase_set_timeout(tc, 120);
 	for (size_t i = 0; i < ARRAY_LEN(tests); i++)

@@ -678,6 +678,7 @@ static TCase *links(void)
 	        a_server_killed_in_the_middle_of_a_put_shows_nothing, a_link_that_stalls_is_given_up,
 	        threads_share_at_most_four_links, a_server_that_takes_one_connection_only_is_enough};
 
+	tcase_set_tags(tc, ON_THREADS);
 	add_each(tc, tests, ARRAY_LEN(tests));
 	return tc;
 }
@@ -690,7 +691,7 @@ int main(void)
 	if (!mkdtemp(dir))
 		return 1;
 	sshd_start(&server, dir, NULL);
-	suite_add_tcase(s, store_conformance(drivers, ARRAY_LEN(drivers)));
+	store_conformance(s, drivers, ARRAY_LEN(drivers));
 	suite_add_tcase(s, places());
 	suite_add_tcase(s, links());
 	int failed = conformance_main(s);

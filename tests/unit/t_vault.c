@@ -506,13 +506,14 @@ static Suite *vault_suite(void)
 	        names_that_the_format_does_not_have_are_put_by_nobody,
 	        a_credential_of_a_source_sees_and_writes_only_its_own, a_store_that_is_not_served_is_missing};
 
+	tcase_set_tags(tc, ON_THREADS);
 	tcase_set_timeout(tc, 120);
 	for (size_t i = 0; i < ARRAY_LEN(tests); i++)
 		tcase_add_test(tc, tests[i]);
 	tcase_add_loop_test(tc, every_operation_asks_for_the_right_that_it_needs, 0, WIRE_ROLES);
 	tcase_add_loop_test(tc, each_role_may_do_what_its_row_says_and_nothing_else, 0, WIRE_ROLES);
 	suite_add_tcase(s, tc);
-	suite_add_tcase(s, store_conformance(drivers, ARRAY_LEN(drivers)));
+	store_conformance(s, drivers, ARRAY_LEN(drivers));
 	return s;
 }
 
