@@ -49,7 +49,7 @@ START_TEST(a_silent_end_is_pinged_and_kept_while_it_answers)
 	r.in = p.there_in;
 	r.out = p.there_out;
 	raw_hello(&r, 1, 1, "", "");
-	const struct wire_opts opts = {.name = "quiet", .idle_ms = 120};
+	const struct wire_opts opts = {.name = "quiet", .idle_ms = 600};
 	struct err err = ERR_INIT;
 
 	must(wire_new(p.here_in, p.here_out, &opts, &p.here, &err), &err);
