@@ -18,7 +18,7 @@ WARN := -Wall -Wextra -Wshadow -Wconversion -Wvla -Wundef -Wformat=2 -Wstrict-pr
 OPT := $(if $(SAN),-O1 -g -fno-omit-frame-pointer -fsanitize=$(SAN) $(if $(findstring thread,$(SAN)),,-fno-sanitize-recover=all),$(if $(DEBUG),-O0 -g,-O2 -g -D_FORTIFY_SOURCE=3 -fstack-protector-strong))
 CFLAGS_ALL := -std=gnu17 -D_GNU_SOURCE -D_FILE_OFFSET_BITS=64 -Isrc -fPIE -pthread $(OPT) $(WARN) $(shell pkg-config --cflags $(PKGS) 2>/dev/null) $(CFLAGS)
 # the runtimes of the sanitizers linked in: two libraries less for the leak check of every test to look through
-LDFLAGS_ALL := -pie -pthread $(if $(SAN),-fsanitize=$(SAN) $(if $(filter address%-undefined,$(VARIANT)),-static-libasan -static-libubsan),-Wl$(comma)-z$(comma)relro$(comma)-z$(comma)now) $(LDFLAGS)
+LDFLAGS_ALL := -pie -pthread $(if $(SAN),-fsanitize=$(SAN) $(if $(filter address-undefined,$(VARIANT)),-static-libasan -static-libubsan),-Wl$(comma)-z$(comma)relro$(comma)-z$(comma)now) $(LDFLAGS)
 LIBS := $(shell pkg-config --libs $(PKGS) 2>/dev/null) -lm
 CHECK_LIBS = $(shell pkg-config --libs check)
 
@@ -30,8 +30,8 @@ FUZZ := $(patsubst tests/fuzz/%.c,%,$(sort $(wildcard tests/fuzz/f_*.c)))
 FLEET := $(sort $(wildcard tests/fleet/[0-9]*.sh))
 INTEGRATION := $(sort $(wildcard tests/integration/[0-9]*.sh))
 # unit tests of what runs on several threads: they run under the thread sanitizer too, of ON_THREADS only the cases with that tag
-THREADED := $(filter t_store t_store_s3 t_store_filters t_store_retry t_store_throttle t_store_multi t_probe t_restore t_manifest t_reader t_fetch t_session t_session_faults t_check t_check_at_site t_base_os t_wire t_wire_life t_wire_same t_vault t_agent t_ssh t_store_sftp,$(UNIT))
-ON_THREADS := t_store t_store_s3 t_store_sftp t_vault
+THREADED := $(filter t_store t_store_s3 t_store_filters t_store_retry t_store_throttle t_store_multi t_probe t_restore t_restore_hostile t_manifest t_reader t_fetch t_session t_session_faults t_check t_check_at_site t_base_os t_wire t_wire_life t_wire_same t_vault t_agent t_ssh t_store_sftp,$(UNIT))
+ON_THREADS := t_store t_store_s3 t_store_sftp t_vault t_restore_hostile
 
 AGENTS := $(patsubst agents/%.c,$(B)/holdfast-%,$(wildcard agents/*.c))
 
@@ -86,7 +86,7 @@ $(B)/tests/t_sftp_hostile: $(B)/tests/unit/sftp_server.o
 $(B)/linkproxy: $(B)/tests/tools/linkproxy.o
 	$(Q)$(CC) $(LDFLAGS_ALL) -o $@ $^
 
-$(B)/tests/t_%: $(B)/tests/unit/t_%.o $(LIB)
+$(B)/tests/t_%: $(B)/tests/unit/t_%.o $(B)/tests/unit/suite.o $(LIB)
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(LDFLAGS_ALL) -o $@ $(filter %.o,$^) $(filter %.a,$^) $(CHECK_LIBS) $(LIBS)
 

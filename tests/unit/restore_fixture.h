@@ -19,6 +19,7 @@
 #include "restore/restore.h"
 #include "repo_fixture.h"
 #include "repo_random.h"
+#include "suite.h"
 
 #define MIB ((size_t)1 << 20)
 /* clang-format off */
@@ -220,17 +221,6 @@ static inline TCase *group(Suite *s, const char *name, void (*begin)(void))
 	tcase_set_timeout(t, 120);
 	suite_add_tcase(s, t);
 	return t;
-}
-
-static inline int run_suite(Suite *s)
-{
-	SRunner *sr = srunner_create(s);
-	int bad;
-
-	srunner_run_all(sr, CK_ENV);
-	bad = srunner_ntests_failed(sr);
-	srunner_free(sr);
-	return bad != 0;
 }
 
 #endif

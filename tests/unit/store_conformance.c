@@ -24,7 +24,7 @@ static int add_key(void *arg, const char *key, const struct store_stat *st, stru
 	return 0;
 }
 
-static struct store *open_nth(int i)
+struct store *conformance_open(int i)
 {
 	struct store *s;
 	struct err err = ERR_INIT;
@@ -37,7 +37,7 @@ static struct store *open_nth(int i)
 
 START_TEST(what_is_put_can_be_read_listed_and_statted)
 {
-	CLEAN(store_free_ptr) struct store *s = open_nth(_i);
+	CLEAN(store_free_ptr) struct store *s = conformance_open(_i);
 	struct store_stat st;
 	struct err err = ERR_INIT;
 
@@ -52,10 +52,10 @@ END_TEST
 
 START_TEST(another_handle_sees_the_same_objects)
 {
-	CLEAN(store_free_ptr) struct store *s = open_nth(_i);
+	CLEAN(store_free_ptr) struct store *s = conformance_open(_i);
 
 	put_text(s, "p/docs/one", "hello");
-	CLEAN(store_free_ptr) struct store *again = open_nth(_i);
+	CLEAN(store_free_ptr) struct store *again = conformance_open(_i);
 
 	expect_text(again, "p/docs/one", "hello");
 	put_text(again, "p/docs/two", "there");
@@ -66,7 +66,7 @@ END_TEST
 
 START_TEST(a_taken_key_keeps_its_bytes)
 {
-	CLEAN(store_free_ptr) struct store *s = open_nth(_i);
+	CLEAN(store_free_ptr) struct store *s = conformance_open(_i);
 	struct err err = ERR_INIT;
 
 	put_text(s, "w/a/fate", "commit");
@@ -79,7 +79,7 @@ END_TEST
 
 START_TEST(put_same_takes_equal_bytes_only)
 {
-	CLEAN(store_free_ptr) struct store *s = open_nth(_i);
+	CLEAN(store_free_ptr) struct store *s = conformance_open(_i);
 	struct err err = ERR_INIT;
 
 	must(store_put_same(s, "cfg/0", "abc", 3, &err), &err);
@@ -96,7 +96,7 @@ END_TEST
 
 START_TEST(an_empty_object_is_an_object)
 {
-	CLEAN(store_free_ptr) struct store *s = open_nth(_i);
+	CLEAN(store_free_ptr) struct store *s = conformance_open(_i);
 	struct store_src none = {NULL, 0};
 	struct store_stat st = {1, 0};
 	struct err err = ERR_INIT;
@@ -112,7 +112,7 @@ END_TEST
 
 START_TEST(a_large_object_comes_back_bit_for_bit)
 {
-	CLEAN(store_free_ptr) struct store *s = open_nth(_i);
+	CLEAN(store_free_ptr) struct store *s = conformance_open(_i);
 	CLEAN(free_ptr) unsigned char *p = pattern_bytes(BIG + 3, 1);
 	CLEAN(buf_release) struct buf b = BUF_INIT(BIG + 3);
 	struct err err = ERR_INIT;
@@ -126,7 +126,7 @@ END_TEST
 
 START_TEST(pieces_are_joined_in_order)
 {
-	CLEAN(store_free_ptr) struct store *s = open_nth(_i);
+	CLEAN(store_free_ptr) struct store *s = conformance_open(_i);
 	const size_t len[] = {0, 1, 4095, 4096, 4097, 0, 1 << 20, 7, 0};
 	struct store_piece piece[ARRAY_LEN(len)];
 	CLEAN(buf_release) struct buf b = BUF_INIT(4 << 20);
@@ -148,7 +148,7 @@ END_TEST
 
 START_TEST(get_appends_and_keeps_its_ceiling)
 {
-	CLEAN(store_free_ptr) struct store *s = open_nth(_i);
+	CLEAN(store_free_ptr) struct store *s = conformance_open(_i);
 	CLEAN(buf_release) struct buf b = BUF_INIT(8);
 	struct err err = ERR_INIT;
 
@@ -162,7 +162,7 @@ END_TEST
 
 START_TEST(a_get_that_fails_in_the_middle_leaves_the_buffer_as_it_was)
 {
-	CLEAN(store_free_ptr) struct store *s = open_nth(_i);
+	CLEAN(store_free_ptr) struct store *s = conformance_open(_i);
 	CLEAN(free_ptr) unsigned char *p = pattern_bytes(4 << 20, 5);
 	CLEAN(buf_release) struct buf b = BUF_INIT((2 << 20) + 9);
 	struct err err = ERR_INIT;
@@ -190,7 +190,7 @@ static void expect_sunk(struct store *s, uint64_t off, uint64_t len, const char 
 
 START_TEST(a_range_is_cut_at_the_end_of_the_object)
 {
-	CLEAN(store_free_ptr) struct store *s = open_nth(_i);
+	CLEAN(store_free_ptr) struct store *s = conformance_open(_i);
 
 	put_text(s, "r/ten", "0123456789");
 	expect_sunk(s, 0, 0, "0123456789");
@@ -207,7 +207,7 @@ END_TEST
 
 START_TEST(get_range_wants_every_byte)
 {
-	CLEAN(store_free_ptr) struct store *s = open_nth(_i);
+	CLEAN(store_free_ptr) struct store *s = conformance_open(_i);
 	CLEAN(buf_release) struct buf b = BUF_INIT(64);
 	struct err err = ERR_INIT;
 
@@ -224,7 +224,7 @@ END_TEST
 
 START_TEST(a_range_of_a_large_object_crosses_blocks)
 {
-	CLEAN(store_free_ptr) struct store *s = open_nth(_i);
+	CLEAN(store_free_ptr) struct store *s = conformance_open(_i);
 	const size_t n = (3 << 20) + 17, off = (1 << 20) - 5, len = (1 << 20) + 11;
 	CLEAN(free_ptr) unsigned char *p = pattern_bytes(n, 3);
 	CLEAN(buf_release) struct buf b = BUF_INIT(n);
@@ -247,7 +247,7 @@ static int refuse_bytes(void *arg, const void *p, size_t n, struct err *err)
 
 START_TEST(a_sink_stops_a_get_with_its_own_error)
 {
-	CLEAN(store_free_ptr) struct store *s = open_nth(_i);
+	CLEAN(store_free_ptr) struct store *s = conformance_open(_i);
 	CLEAN(free_ptr) unsigned char *p = pattern_bytes(4 << 20, 4);
 	struct err err = ERR_INIT;
 	int calls = 0;
@@ -264,7 +264,7 @@ END_TEST
 
 START_TEST(a_key_never_put_is_missing)
 {
-	CLEAN(store_free_ptr) struct store *s = open_nth(_i);
+	CLEAN(store_free_ptr) struct store *s = conformance_open(_i);
 	struct err err = ERR_INIT;
 
 	expect_missing(s, "p/none");
@@ -287,7 +287,7 @@ END_TEST
 
 START_TEST(a_key_is_not_the_directory_of_another)
 {
-	CLEAN(store_free_ptr) struct store *s = open_nth(_i);
+	CLEAN(store_free_ptr) struct store *s = conformance_open(_i);
 	struct err err = ERR_INIT;
 
 	if (all_drivers[_i].flat)
@@ -304,7 +304,7 @@ END_TEST
 
 START_TEST(a_removed_key_is_gone_and_free)
 {
-	CLEAN(store_free_ptr) struct store *s = open_nth(_i);
+	CLEAN(store_free_ptr) struct store *s = conformance_open(_i);
 	struct err err = ERR_INIT;
 
 	put_text(s, "p/a/1", "one");
@@ -336,7 +336,7 @@ static void expect_part(struct store *s, const char *key, uint64_t off, size_t n
 
 START_TEST(parts_are_cut_at_the_end_and_follow_what_is_removed)
 {
-	CLEAN(store_free_ptr) struct store *s = open_nth(_i);
+	CLEAN(store_free_ptr) struct store *s = conformance_open(_i);
 	CLEAN(buf_release) struct buf b = BUF_INIT(64);
 	struct err err = ERR_INIT;
 	char key[16];
@@ -379,7 +379,7 @@ static void expect_bad_key(struct store *s, const char *key)
 
 START_TEST(keys_outside_the_rules_are_refused)
 {
-	CLEAN(store_free_ptr) struct store *s = open_nth(_i);
+	CLEAN(store_free_ptr) struct store *s = conformance_open(_i);
 	static const char *const bad[] = {"", "/", "/a", "a/", "a//b", ".", "..", "../a", "a/..", "a/../b", "a/./b",
 	        "./a", ".t", ".t/x", "a/.hidden", "a b", "a\nb", "a\tb", "a\x01", "a\x7f", "a\\b", "a:b", "a*",
 	        "\xc3\xa4", "a%2fb"};
@@ -400,7 +400,7 @@ static void long_key(char *key, size_t n, size_t component)
 
 START_TEST(keys_up_to_the_limits_work_and_longer_ones_are_refused)
 {
-	CLEAN(store_free_ptr) struct store *s = open_nth(_i);
+	CLEAN(store_free_ptr) struct store *s = conformance_open(_i);
 	char key[STORE_KEY_MAX + 2], listed[STORE_KEY_MAX + 4];
 
 	long_key(key, STORE_KEY_MAX, 255);
@@ -424,7 +424,7 @@ END_TEST
 
 START_TEST(lists_are_in_byte_order_of_whole_keys)
 {
-	CLEAN(store_free_ptr) struct store *s = open_nth(_i);
+	CLEAN(store_free_ptr) struct store *s = conformance_open(_i);
 	static const char *const keys[] = {
 	        "a0", "a/b", "a-b", "a.b", "A", "a_", "a-b-/x", "aa/1", "a/b0/c", "a/b-/c", "Z/9", "a-/z", "0"};
 
@@ -436,7 +436,7 @@ END_TEST
 
 START_TEST(lists_start_at_a_prefix_and_after_a_key)
 {
-	CLEAN(store_free_ptr) struct store *s = open_nth(_i);
+	CLEAN(store_free_ptr) struct store *s = conformance_open(_i);
 	static const char *const keys[] = {"p/a/1", "p/a/2", "p/a-b/1", "p/ab/1", "p/b/1", "q/1", "p0"};
 
 	for (size_t i = 0; i < ARRAY_LEN(keys); i++)
@@ -461,7 +461,7 @@ END_TEST
 
 START_TEST(prefixes_that_leave_the_tree_are_refused)
 {
-	CLEAN(store_free_ptr) struct store *s = open_nth(_i);
+	CLEAN(store_free_ptr) struct store *s = conformance_open(_i);
 	static const char *const bad[] = {"/", "//", "../", "..", "a/../", "a//", ".t/", "a\n"};
 	CLEAN(buf_release) struct buf b = BUF_INIT(64);
 	struct err err = ERR_INIT;
@@ -481,7 +481,7 @@ static int stop_at_two(void *arg, const char *key, const struct store_stat *st, 
 
 START_TEST(a_list_stops_when_told_to)
 {
-	CLEAN(store_free_ptr) struct store *s = open_nth(_i);
+	CLEAN(store_free_ptr) struct store *s = conformance_open(_i);
 	struct err err = ERR_INIT;
 	int seen = 0;
 
@@ -505,7 +505,7 @@ static int read_and_remove(void *arg, const char *key, const struct store_stat *
 
 START_TEST(a_list_callback_may_use_the_store)
 {
-	CLEAN(store_free_ptr) struct store *s = open_nth(_i);
+	CLEAN(store_free_ptr) struct store *s = conformance_open(_i);
 	struct err err = ERR_INIT;
 
 	put_text(s, "a/1", "x");
@@ -518,7 +518,7 @@ END_TEST
 
 START_TEST(list_all_gives_keys_and_sizes)
 {
-	CLEAN(store_free_ptr) struct store *s = open_nth(_i);
+	CLEAN(store_free_ptr) struct store *s = conformance_open(_i);
 	CLEAN(store_keys_release) struct store_keys keys = {0};
 	struct err err = ERR_INIT;
 	char key[32];
@@ -544,7 +544,7 @@ END_TEST
 
 START_TEST(a_digest_is_that_of_the_bytes)
 {
-	CLEAN(store_free_ptr) struct store *s = open_nth(_i);
+	CLEAN(store_free_ptr) struct store *s = conformance_open(_i);
 	CLEAN(free_ptr) unsigned char *p = pattern_bytes(3 << 20, 7);
 	unsigned char got[32], want[SHA256_LEN];
 	struct err err = ERR_INIT;
@@ -563,7 +563,7 @@ END_TEST
 
 START_TEST(what_was_overwritten_is_an_older_version)
 {
-	CLEAN(store_free_ptr) struct store *s = open_nth(_i);
+	CLEAN(store_free_ptr) struct store *s = conformance_open(_i);
 	CLEAN(buf_release) struct buf b = BUF_INIT(64);
 	struct store_sink sink = {store_buf_write, &b};
 	struct err err = ERR_INIT;
@@ -584,7 +584,7 @@ END_TEST
 
 START_TEST(a_lock_can_be_extended_and_not_shortened)
 {
-	CLEAN(store_free_ptr) struct store *s = open_nth(_i);
+	CLEAN(store_free_ptr) struct store *s = conformance_open(_i);
 	struct store_lock first, later;
 	struct err err = ERR_INIT;
 
@@ -612,7 +612,7 @@ END_TEST
 
 START_TEST(a_clock_that_is_told_is_near_ours)
 {
-	CLEAN(store_free_ptr) struct store *s = open_nth(_i);
+	CLEAN(store_free_ptr) struct store *s = conformance_open(_i);
 	struct err err = ERR_INIT;
 	int64_t t = 0;
 	int rc = store_clock(s, &t, &err);
@@ -624,6 +624,16 @@ START_TEST(a_clock_that_is_told_is_near_ours)
 	ck_assert_int_gt(t, clock_wall_ns() - INT64_C(86400000000000));
 }
 END_TEST
+
+TCase *conformance_case(const char *name, const TTest *const *tests, size_t n_tests, int n_drivers)
+{
+	TCase *tc = tcase_create(name);
+
+	tcase_set_timeout(tc, 120);
+	for (size_t i = 0; i < n_tests; i++)
+		tcase_add_loop_test(tc, tests[i], 0, n_drivers);
+	return tc;
+}
 
 void store_conformance(Suite *s, const struct conformance_driver *drivers, int n)
 {
@@ -637,7 +647,8 @@ void store_conformance(Suite *s, const struct conformance_driver *drivers, int n
 	        lists_start_at_a_prefix_and_after_a_key, prefixes_that_leave_the_tree_are_refused, a_list_stops_when_told_to,
 	        a_list_callback_may_use_the_store, list_all_gives_keys_and_sizes, a_digest_is_that_of_the_bytes, what_was_overwritten_is_an_older_version,
 	        a_lock_can_be_extended_and_not_shortened, a_clock_that_is_told_is_near_ours};
+
 	all_drivers = drivers;
 	suite_add_tcase(s, conformance_case("conformance", tests, ARRAY_LEN(tests), n));
-	suite_add_tcase(s, store_races(drivers, n));
+	suite_add_tcase(s, store_races(n));
 }

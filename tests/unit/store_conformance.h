@@ -9,6 +9,7 @@
 
 #include <check.h>
 #include "store/store.h"
+#include "suite.h"
 
 struct conformance_driver {
 	const char *name; /* for messages */
@@ -18,13 +19,13 @@ struct conformance_driver {
 
 /* The running test's own place: the path of a directory that is not there yet. */
 const char *conformance_place(void);
-/* What a case is tagged with that is worth a run under the thread sanitizer, where a suite also has many that are not. */
-#define ON_THREADS "threads"
 /* Add the cases; drivers must stay in place until they have run. */
 void store_conformance(Suite *s, const struct conformance_driver *drivers, int n);
-/* Of these the one on threads, and a case that runs each test with each of n drivers. */
-TCase *store_races(const struct conformance_driver *drivers, int n);
-TCase *conformance_case(const char *name, const TTest *const *tests, size_t n_tests, int n_drivers);
+
+/* For the cases themselves: the store of the n-th driver at the test's place, a case of tests that run with each of n, and the one on threads. */
+struct store *conformance_open(int n);
+TCase *conformance_case(const char *name, const TTest *const *tests, size_t n_tests, int n);
+TCase *store_races(int n);
 
 /* mem://name, a file store at the test's place (made when missing), and the same as a driver of the table opens it. */
 struct store *new_mem(const char *name);

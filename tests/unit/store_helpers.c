@@ -27,14 +27,10 @@ static void end(void)
 int conformance_main(Suite *suite)
 {
 	begin();
-	SRunner *r = srunner_create(suite);
+	int failed = suite_main(suite);
 
-	srunner_run_all(r, CK_ENV);
-	int failed = srunner_ntests_failed(r);
-
-	srunner_free(r);
 	end();
-	return failed ? 1 : 0;
+	return failed;
 }
 
 /* Tests run in processes of their own; a process that a test starts shares the test's place. */

@@ -12,17 +12,6 @@
 #define RACE_KEYS 12
 #define RACE_BYTES ((size_t)64 << 10)
 
-static const struct conformance_driver *all_drivers;
-
-static struct store *open_nth(int i)
-{
-	struct store *s;
-	struct err err = ERR_INIT;
-
-	must(all_drivers[i].open(conformance_place(), &s, &err), &err);
-	return s;
-}
-
 struct race {
 	struct store *s;
 	unsigned id;
@@ -92,7 +81,7 @@ START_TEST(of_racing_puts_on_handles_of_their_own_one_wins)
 	struct store *handles[RACERS];
 
 	for (int i = 0; i < RACERS; i++)
-		handles[i] = open_nth(_i);
+		handles[i] = conformance_open(_i);
 	ck_assert(handles[0]->caps & STORE_CREATE_ONLY);
 	race(handles);
 	for (int i = 0; i < RACERS; i++)
@@ -102,7 +91,7 @@ END_TEST
 
 START_TEST(of_racing_puts_on_a_shared_handle_one_wins)
 {
-	CLEAN(store_free_ptr) struct store *s = open_nth(_i);
+	CLEAN(store_free_ptr) struct store *s = conformance_open(_i);
 	struct store *handles[RACERS];
 
 	if (!(s->caps & STORE_THREADSAFE))
@@ -147,7 +136,7 @@ static void *use_shared(void *arg)
 
 START_TEST(a_shared_handle_serves_several_threads_at_once)
 {
-	CLEAN(store_free_ptr) struct store *s = open_nth(_i);
+	CLEAN(store_free_ptr) struct store *s = conformance_open(_i);
 	struct sharer h[SHARERS];
 	atomic_int wrong = 0;
 
@@ -163,23 +152,12 @@ START_TEST(a_shared_handle_serves_several_threads_at_once)
 }
 END_TEST
 
-TCase *conformance_case(const char *name, const TTest *const *tests, size_t n_tests, int n_drivers)
-{
-	TCase *tc = tcase_create(name);
-
-	tcase_set_timeout(tc, 120);
-	for (size_t i = 0; i < n_tests; i++)
-		tcase_add_loop_test(tc, tests[i], 0, n_drivers);
-	return tc;
-}
-
-TCase *store_races(const struct conformance_driver *drivers, int n)
+TCase *store_races(int n)
 {
 	const TTest *const tests[] = {of_racing_puts_on_handles_of_their_own_one_wins, of_racing_puts_on_a_shared_handle_one_wins,
 	        a_shared_handle_serves_several_threads_at_once};
 	TCase *tc = conformance_case("conformance on threads", tests, ARRAY_LEN(tests), n);
 
-	all_drivers = drivers;
 	tcase_set_tags(tc, ON_THREADS);
 	return tc;
 }

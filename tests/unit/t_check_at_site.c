@@ -10,6 +10,7 @@
 #include "base/str.h"
 #include "crypto/crypto.h"
 #include "repo_fixture.h"
+#include "suite.h"
 #include "store/filter.h"
 
 #define ck_ok(call) ck_assert_msg((call) == 0, "%s: %s", #call, err.msg)
@@ -220,11 +221,5 @@ int main(void)
 	tcase_set_timeout(t, 60);
 	suite_add_tcase(s, t);
 
-	SRunner *r = srunner_create(s);
-
-	srunner_run_all(r, CK_ENV);
-	int bad = srunner_ntests_failed(r);
-
-	srunner_free(r);
-	return bad != 0;
+	return suite_main(s);
 }

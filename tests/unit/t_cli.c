@@ -9,6 +9,7 @@
 #include "cli/args.h"
 #include "cli/cli.h"
 #include "cli/help.h"
+#include "suite.h"
 
 static struct err err;
 
@@ -607,9 +608,5 @@ int main(void)
 	suite_add_tcase(s, parser());
 	suite_add_tcase(s, tables());
 	suite_add_tcase(s, surroundings());
-	SRunner *r = srunner_create(s);
-	srunner_run_all(r, CK_ENV);
-	int failed = srunner_ntests_failed(r);
-	srunner_free(r);
-	return failed ? 1 : 0;
+	return suite_main(s);
 }

@@ -11,6 +11,7 @@
 #include "cli/cli.h"
 #include "cli/help.h"
 #include "cli/render.h"
+#include "suite.h"
 
 /* A context that writes to memory, as to a pipe. */
 struct screen {
@@ -534,9 +535,5 @@ int main(void)
 
 	suite_add_tcase(s, results());
 	suite_add_tcase(s, output());
-	SRunner *r = srunner_create(s);
-	srunner_run_all(r, CK_ENV);
-	int failed = srunner_ntests_failed(r);
-	srunner_free(r);
-	return failed ? 1 : 0;
+	return suite_main(s);
 }

@@ -4,6 +4,7 @@
 #include "base/str.h"
 #include "crypto/crypto.h"
 #include "hex.h"
+#include "suite.h"
 
 START_TEST(init_accepts_this_openssl)
 {
@@ -439,11 +440,5 @@ static Suite *suite(void)
 
 int main(void)
 {
-	SRunner *r = srunner_create(suite());
-	int failed;
-
-	srunner_run_all(r, CK_ENV);
-	failed = srunner_ntests_failed(r);
-	srunner_free(r);
-	return failed ? 1 : 0;
+	return suite_main(suite());
 }

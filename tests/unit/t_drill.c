@@ -14,6 +14,7 @@
 #include "base/str.h"
 #include "drill/drill_judge.h"
 #include "ops/ops.h"
+#include "suite.h"
 
 #define MIN_NS (60 * INT64_C(1000000000))
 
@@ -583,9 +584,5 @@ int main(void)
 	suite_add_tcase(s, judge);
 	suite_add_tcase(s, crash);
 	suite_add_tcase(s, process);
-	SRunner *r = srunner_create(s);
-	srunner_run_all(r, CK_NORMAL);
-	int failed = srunner_ntests_failed(r);
-	srunner_free(r);
-	return failed != 0;
+	return suite_main(s);
 }

@@ -5,6 +5,7 @@
 #include <sys/stat.h>
 #include "base/proc.h"
 #include "evidence_fixture.h"
+#include "suite.h"
 
 /* --- Merkle tree --- */
 
@@ -586,8 +587,6 @@ int main(void)
 {
 	Suite *s = suite_create("evidence");
 	TCase *t = tcase_create("log");
-	SRunner *r = srunner_create(s);
-	int failed;
 
 	suite_add_tcase(s, t);
 	tcase_set_timeout(t, 120);
@@ -613,8 +612,5 @@ int main(void)
 	tcase_add_test(t, second_writer_is_busy_and_a_key_others_can_read_is_refused);
 	tcase_add_test(t, failed_write_is_told_and_the_log_recovers_when_opened_again);
 	tcase_add_test(t, scan_gives_every_record_in_order_and_stops_when_told);
-	srunner_run_all(r, CK_NORMAL);
-	failed = srunner_ntests_failed(r);
-	srunner_free(r);
-	return failed != 0;
+	return suite_main(s);
 }

@@ -1,5 +1,6 @@
 /* Copies of the evidence log at sites: catching up, forks, and fetching a lost log back. */
 #include "evidence_fixture.h"
+#include "suite.h"
 
 static size_t keys_under(struct store *s, const char *prefix)
 {
@@ -313,8 +314,6 @@ int main(void)
 {
 	Suite *s = suite_create("evidence-copies");
 	TCase *t = tcase_create("copies");
-	SRunner *r = srunner_create(s);
-	int failed;
 
 	suite_add_tcase(s, t);
 	tcase_set_timeout(t, 120);
@@ -329,8 +328,5 @@ int main(void)
 	tcase_add_test(t, lost_log_is_not_begun_anew_while_a_site_cannot_tell_how_far_it_went);
 	tcase_add_test(t, new_log_names_the_newest_checkpoint_of_the_logs_before_it);
 	tcase_add_test(t, long_run_without_a_checkpoint_is_cut_into_batches_of_bounded_size);
-	srunner_run_all(r, CK_NORMAL);
-	failed = srunner_ntests_failed(r);
-	srunner_free(r);
-	return failed != 0;
+	return suite_main(s);
 }

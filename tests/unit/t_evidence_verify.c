@@ -1,5 +1,6 @@
 /* Verification of the evidence log: what each kind of tampering with each record or object is found as. */
 #include "evidence_fixture.h"
+#include "suite.h"
 
 enum { RECORDS = 12 };
 
@@ -510,8 +511,6 @@ int main(void)
 {
 	Suite *s = suite_create("evidence-verify");
 	TCase *t = tcase_create("verify");
-	SRunner *r = srunner_create(s);
-	int failed;
 
 	suite_add_tcase(s, t);
 	tcase_set_timeout(t, 120);
@@ -531,8 +530,5 @@ int main(void)
 	tcase_add_test(t, site_that_cannot_be_read_is_told_apart_from_damage);
 	tcase_add_test(t, clock_that_steps_back_is_noted_and_proves_nothing);
 	tcase_add_test(t, nothing_to_verify_is_not_success);
-	srunner_run_all(r, CK_NORMAL);
-	failed = srunner_ntests_failed(r);
-	srunner_free(r);
-	return failed != 0;
+	return suite_main(s);
 }

@@ -452,5 +452,5 @@ static Suite *fetch_suite(void)
 
 int main(void)
 {
-	return run_suite(fetch_suite());
+	return suite_main(fetch_suite());
 }

@@ -3,6 +3,7 @@
 
 #include "crypto/hpke_internal.h"
 #include "hex.h"
+#include "suite.h"
 
 struct hpke_case {
 	const struct hpke_aead *aead;
@@ -173,11 +174,5 @@ static Suite *suite(void)
 
 int main(void)
 {
-	SRunner *r = srunner_create(suite());
-	int failed;
-
-	srunner_run_all(r, CK_ENV);
-	failed = srunner_ntests_failed(r);
-	srunner_free(r);
-	return failed ? 1 : 0;
+	return suite_main(suite());
 }

@@ -2,6 +2,7 @@
 
 #include <check.h>
 #include "repo_random.h"
+#include "suite.h"
 
 START_TEST(a_map_gives_back_what_was_set)
 {
@@ -32,11 +33,6 @@ int main(void)
 
 	tcase_add_test(map, a_map_gives_back_what_was_set);
 	suite_add_tcase(s, map);
-	SRunner *r = srunner_create(s);
 
-	srunner_run_all(r, CK_ENV);
-	int bad = srunner_ntests_failed(r);
-
-	srunner_free(r);
-	return bad != 0;
+	return suite_main(s);
 }

@@ -148,5 +148,5 @@ static Suite *manifest_suite(void)
 
 int main(void)
 {
-	return run_suite(manifest_suite());
+	return suite_main(manifest_suite());
 }

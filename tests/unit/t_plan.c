@@ -8,6 +8,7 @@
 #include "base/mem.h"
 #include "base/str.h"
 #include "crypto/crypto.h"
+#include "suite.h"
 
 #define SMALL                                                                                                          \
 	"plan: demo\ntargets: {rto: 4h, rpo: 1h}\nsources:\n  - {name: docs, paths: [/srv/docs]}\n"                    \
@@ -470,10 +471,6 @@ static void release_diags(void)
 int main(void)
 {
 	crypto_init();
-	SRunner *r = srunner_create(suite());
 	atexit(release_diags); /* each test is a process of its own */
-	srunner_run_all(r, CK_NORMAL);
-	int failed = srunner_ntests_failed(r);
-	srunner_free(r);
-	return failed ? 1 : 0;
+	return suite_main(suite());
 }

@@ -8,6 +8,7 @@
 #include "base/mem.h"
 #include "base/str.h"
 #include "crypto/crypto.h"
+#include "suite.h"
 
 static struct err err;
 
@@ -343,9 +344,5 @@ static Suite *suite(void)
 int main(void)
 {
 	crypto_init();
-	SRunner *r = srunner_create(suite());
-	srunner_run_all(r, CK_NORMAL);
-	int failed = srunner_ntests_failed(r);
-	srunner_free(r);
-	return failed ? 1 : 0;
+	return suite_main(suite());
 }

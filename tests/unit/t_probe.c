@@ -8,6 +8,7 @@
 #include "base/mem.h"
 #include "base/str.h"
 #include "store/probe.h"
+#include "suite.h"
 
 /*
  * The probe against places that keep their word and places that lie. A liar is a store over mem:// with one lie each; in
@@ -455,11 +456,6 @@ int main(void)
 	tcase_add_test(tc, a_place_that_goes_away_is_not_judged);
 	tcase_add_test(tc, the_json_says_every_point_and_null_for_what_was_not_measured);
 	suite_add_tcase(s, tc);
-	SRunner *sr = srunner_create(s);
 
-	srunner_run_all(sr, CK_NORMAL);
-	int failed = srunner_ntests_failed(sr);
-
-	srunner_free(sr);
-	return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+	return suite_main(s);
 }

@@ -278,5 +278,5 @@ static Suite *reader_suite(void)
 
 int main(void)
 {
-	return run_suite(reader_suite());
+	return suite_main(reader_suite());
 }

@@ -8,6 +8,7 @@
 #include "store/site_object.h"
 #include "repo_fixture.h"
 #include "repo_random.h"
+#include "suite.h"
 #include "verify/check.h"
 
 /* What stands in for damaged objects, and what a repair puts. Files and every kind of damage: 42-site-life. */
@@ -375,11 +376,6 @@ int main(void)
 	tcase_add_test(tc, a_site_that_cannot_be_asked_is_no_damage);
 	tcase_add_test(tc, an_older_version_serves_when_an_object_was_overwritten_or_removed);
 	suite_add_tcase(s, tc);
-	SRunner *sr = srunner_create(s);
 
-	srunner_run_all(sr, CK_NORMAL);
-	int failed = srunner_ntests_failed(sr);
-
-	srunner_free(sr);
-	return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+	return suite_main(s);
 }

@@ -12,6 +12,7 @@
 #include "repo/fields.h"
 #include "repo_fixture.h"
 #include "repo_random.h"
+#include "suite.h"
 
 #define ck_ok(call) ck_assert_msg((call) == 0, "%s: %s", #call, err.msg)
 #define ck_fails(call, with) ck_assert_int_eq(call, -(int)(with))
@@ -551,11 +552,5 @@ static Suite *suite(void)
 
 int main(void)
 {
-	SRunner *r = srunner_create(suite());
-
-	srunner_run_all(r, CK_ENV);
-	int bad = srunner_ntests_failed(r);
-
-	srunner_free(r);
-	return bad != 0;
+	return suite_main(suite());
 }

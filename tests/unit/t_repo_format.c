@@ -8,6 +8,7 @@
 #include "hex.h"
 #include "repo/keys.h"
 #include "repo_random.h"
+#include "suite.h"
 #include "store/store.h"
 
 #define ck_ok(call) ck_assert_msg((call) == 0, "%s: %s", #call, err.msg)
@@ -595,9 +596,5 @@ static Suite *suite(void)
 int main(void)
 {
 	crypto_init();
-	SRunner *r = srunner_create(suite());
-	srunner_run_all(r, CK_NORMAL);
-	int failed = srunner_ntests_failed(r);
-	srunner_free(r);
-	return failed ? 1 : 0;
+	return suite_main(suite());
 }

@@ -6,6 +6,7 @@
 #include "base/mem.h"
 #include "crypto/crypto.h"
 #include "repo_random.h"
+#include "suite.h"
 
 #define ck_ok(call) ck_assert_msg((call) == 0, "%s: %s", #call, err.msg)
 #define ck_fails(call, with) ck_assert_int_eq(call, -(int)(with))
@@ -571,9 +572,5 @@ static Suite *suite(void)
 
 int main(void)
 {
-	SRunner *r = srunner_create(suite());
-	srunner_run_all(r, CK_NORMAL);
-	int failed = srunner_ntests_failed(r);
-	srunner_free(r);
-	return failed ? 1 : 0;
+	return suite_main(suite());
 }

@@ -682,5 +682,5 @@ static Suite *restore_suite(void)
 
 int main(void)
 {
-	return run_suite(restore_suite());
+	return suite_main(restore_suite());
 }

@@ -8,6 +8,7 @@
 #include "base/proc.h"
 #include "base/str.h"
 #include "evidence/result.h"
+#include "suite.h"
 
 #define S 1000000000ll
 #define WALL (1774951872 * S)
@@ -475,8 +476,6 @@ int main(void)
 {
 	Suite *s = suite_create("result");
 	TCase *t = tcase_create("result");
-	SRunner *r = srunner_create(s);
-	int failed;
 
 	suite_add_tcase(s, t);
 	tcase_set_timeout(t, 120);
@@ -494,8 +493,5 @@ int main(void)
 	tcase_add_test(t, metrics_escape_labels_and_keep_series_apart);
 	tcase_add_test(t, metrics_file_is_well_formed);
 	tcase_add_test(t, metrics_of_nothing_and_beside_foreign_files_are_written_all_the_same);
-	srunner_run_all(r, CK_NORMAL);
-	failed = srunner_ntests_failed(r);
-	srunner_free(r);
-	return failed != 0;
+	return suite_main(s);
 }

@@ -13,6 +13,7 @@
 #include "crypto/crypto.h"
 #include "s3/s3_http.h"
 #include "s3/s3_sign.h"
+#include "suite.h"
 
 struct vector {
 	const char *name, *method, *path;
@@ -301,11 +302,6 @@ int main(void)
 	tcase_add_test(tc, the_bucket_stands_in_the_host_at_aws_and_in_the_path_elsewhere);
 	tcase_add_test(tc, what_is_no_endpoint_bucket_or_region_is_refused);
 	tcase_add_test(tc, only_aws_is_taken_for_aws);
-	SRunner *r = srunner_create(s);
 
-	srunner_run_all(r, CK_ENV);
-	int failed = srunner_ntests_failed(r);
-
-	srunner_free(r);
-	return failed ? 1 : 0;
+	return suite_main(s);
 }

@@ -8,6 +8,7 @@
 #include "base/str.h"
 #include "s3/s3_http.h"
 #include "s3/s3_xml.h"
+#include "suite.h"
 
 #define HEAD "<?xml version=\"1.0\" encoding=\"UTF-8\"?>"
 
@@ -393,11 +394,6 @@ int main(void)
 	tcase_add_test(tc, a_head_that_lies_is_refused_or_passed_over);
 	tcase_add_test(tc, only_the_one_form_of_a_date_is_a_date);
 	tcase_add_loop_test(tc, each_refusal_has_its_class, 0, (int)ARRAY_LEN(refusals));
-	SRunner *r = srunner_create(s);
 
-	srunner_run_all(r, CK_ENV);
-	int failed = srunner_ntests_failed(r);
-
-	srunner_free(r);
-	return failed ? 1 : 0;
+	return suite_main(s);
 }

@@ -8,6 +8,7 @@
 #include "base/fs.h"
 #include "backup/scan_int.h"
 #include "scan_writer.h"
+#include "suite.h"
 
 #define MIB (1u << 20)
 static struct err err;
@@ -284,9 +285,5 @@ int main(void)
 	tcase_add_test(c, a_file_with_holes_is_left_to_its_content);
 	tcase_add_test(c, a_database_is_cut_small_and_a_changed_page_costs_one_chunk);
 	suite_add_tcase(suite, c);
-	SRunner *r = srunner_create(suite);
-	srunner_run_all(r, CK_ENV);
-	int failed = srunner_ntests_failed(r);
-	srunner_free(r);
-	return failed ? 1 : 0;
+	return suite_main(suite);
 }

@@ -6,6 +6,7 @@
 #include "base/fs.h"
 #include "base/str.h"
 #include "job/secret_ref.h"
+#include "suite.h"
 
 /* Secrets that a plan names by reference. */
 
@@ -116,11 +117,6 @@ int main(void)
 	tcase_add_test(tc, what_is_not_there_is_the_callers_mistake_and_has_a_hint);
 	tcase_add_test(tc, environment_and_credentials_are_read);
 	suite_add_tcase(s, tc);
-	SRunner *sr = srunner_create(s);
 
-	srunner_run_all(sr, CK_NORMAL);
-	int failed = srunner_ntests_failed(sr);
-
-	srunner_free(sr);
-	return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+	return suite_main(s);
 }

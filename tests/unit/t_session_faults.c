@@ -1,4 +1,5 @@
 #include "session_fixture.h"
+#include "suite.h"
 
 #include <check.h>
 #include <stdio.h>
@@ -214,11 +215,5 @@ static Suite *suite(void)
 
 int main(void)
 {
-	SRunner *r = srunner_create(suite());
-
-	srunner_run_all(r, CK_ENV);
-	int bad = srunner_ntests_failed(r);
-
-	srunner_free(r);
-	return bad != 0;
+	return suite_main(suite());
 }

@@ -1,5 +1,6 @@
 /* Runs that are killed before or after any of their operations at a site, and what the next one makes of that. */
 #include "session_fixture.h"
+#include "suite.h"
 
 #include <check.h>
 #include <signal.h>
@@ -114,11 +115,5 @@ static Suite *suite(void)
 
 int main(void)
 {
-	SRunner *r = srunner_create(suite());
-
-	srunner_run_all(r, CK_ENV);
-	int bad = srunner_ntests_failed(r);
-
-	srunner_free(r);
-	return bad != 0;
+	return suite_main(suite());
 }

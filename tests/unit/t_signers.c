@@ -3,6 +3,7 @@
 #include <string.h>
 #include "base/buf.h"
 #include "crypto/signers.h"
+#include "suite.h"
 
 #define SPACE "holdfast-plan@v1"
 
@@ -109,9 +110,5 @@ int main(void)
 	tcase_add_test(t, no_other_line_counts);
 	tcase_add_test(t, another_text_or_another_key_is_refused);
 	suite_add_tcase(s, t);
-	SRunner *r = srunner_create(s);
-	srunner_run_all(r, CK_ENV);
-	int failed = srunner_ntests_failed(r);
-	srunner_free(r);
-	return failed ? 1 : 0;
+	return suite_main(s);
 }

@@ -8,6 +8,7 @@
 #include "base/str.h"
 #include "crypto/crypto.h"
 #include "hex.h"
+#include "suite.h"
 
 #define NAMESPACE "holdfast-plan@v1"
 #define MESSAGE "restore erp to sandbox\n"
@@ -342,11 +343,5 @@ static Suite *suite(void)
 
 int main(void)
 {
-	SRunner *r = srunner_create(suite());
-	int failed;
-
-	srunner_run_all(r, CK_ENV);
-	failed = srunner_ntests_failed(r);
-	srunner_free(r);
-	return failed ? 1 : 0;
+	return suite_main(suite());
 }

@@ -11,6 +11,7 @@
 #include "backup/beneath.h"
 #include "backup/hardlinks.h"
 #include "repo/list.h"
+#include "suite.h"
 
 static struct err err;
 static char top[64];
@@ -524,9 +525,5 @@ static Suite *suite(void)
 
 int main(void)
 {
-	SRunner *r = srunner_create(suite());
-	srunner_run_all(r, CK_NORMAL);
-	int failed = srunner_ntests_failed(r);
-	srunner_free(r);
-	return failed ? 1 : 0;
+	return suite_main(suite());
 }

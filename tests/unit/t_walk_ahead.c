@@ -8,6 +8,7 @@
 #include <unistd.h>
 #include "base/fs.h"
 #include "base/mem.h"
+#include "suite.h"
 
 static struct err err;
 static char top[64];
@@ -138,9 +139,5 @@ int main(void)
 	tcase_add_test(c, an_error_of_the_user_ends_the_walk);
 	tcase_add_test(c, nothing_below_a_root_that_went_is_a_note);
 	suite_add_tcase(suite, c);
-	SRunner *r = srunner_create(suite);
-	srunner_run_all(r, CK_ENV);
-	int failed = srunner_ntests_failed(r);
-	srunner_free(r);
-	return failed ? 1 : 0;
+	return suite_main(suite);
 }

@@ -1,5 +1,6 @@
 /* Witnesses: what they cosign, what they refuse, and the proofs that make them. */
 #include "evidence_fixture.h"
+#include "suite.h"
 #include <sys/stat.h>
 #include "evidence/witness.h"
 
@@ -355,11 +356,6 @@ int main(void)
 	for (size_t i = 0; i < ARRAY_LEN(tests); i++)
 		tcase_add_test(tc, tests[i]);
 	suite_add_tcase(s, tc);
-	SRunner *r = srunner_create(s);
 
-	srunner_run_all(r, CK_ENV);
-	int failed = srunner_ntests_failed(r);
-
-	srunner_free(r);
-	return failed != 0;
+	return suite_main(s);
 }

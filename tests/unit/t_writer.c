@@ -7,6 +7,7 @@
 #include <sys/resource.h>
 #include "repo_fixture.h"
 #include "repo_random.h"
+#include "suite.h"
 
 #define MIB (1ull << 20)
 static struct err err;
@@ -115,9 +116,5 @@ int main(void)
 	tcase_add_loop_test(c, a_backup_stays_within_its_bound, 0, sizeof(BOUNDS) / sizeof(*BOUNDS));
 #endif
 	suite_add_tcase(suite, c);
-	SRunner *r = srunner_create(suite);
-	srunner_run_all(r, CK_ENV);
-	int failed = srunner_ntests_failed(r);
-	srunner_free(r);
-	return failed ? 1 : 0;
+	return suite_main(suite);
 }
