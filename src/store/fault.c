@@ -269,8 +269,8 @@ static int changed_object(struct fault_store *f, uint64_t set, const char *key, 
 	return sink->write(sink->arg, b.p + range.off, range.len ? (size_t)MIN(left, range.len) : left, err);
 }
 
-/* Part of an object, of which only bits are flipped: no more is read than is asked for. */
-static int flipped_part(struct fault_store *f, uint64_t set, const char *key, struct store_range range, struct store_sink *sink, struct err *err)
+/* Where the length stays, no more is read than is asked for. */
+static int flipped_bytes(struct fault_store *f, uint64_t set, const char *key, struct store_range range, struct store_sink *sink, struct err *err)
 {
 	CLEAN(buf_release) struct buf b = BUF_INIT(2 * STORE_OBJECT_MAX);
 	struct store_sink part = {store_buf_write, &b};
@@ -307,10 +307,10 @@ static int fault_get(
 	if (rc)
 		return rc;
 	cut_begin(&c, f, set);
-	if (changes_length(f, set) || (changes_bytes(f, set) && !range.len))
+	if (changes_length(f, set))
 		rc = changed_object(f, set, from, 0, range, &until, err);
 	else if (changes_bytes(f, set))
-		rc = flipped_part(f, set, from, range, &until, err);
+		rc = flipped_bytes(f, set, from, range, &until, err);
 	else
 		rc = f->f.below->ops->get(f->f.below, from, range, &until, err);
 	return after(f, set, key, cut_end(&c, key, rc, err), err);

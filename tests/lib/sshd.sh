@@ -31,7 +31,8 @@ while True:
     break' >"$dir/port"
 port=$(cat "$dir/port")
 pin "$dir" "$port" >"$dir/known_hosts"
-# KexAlgorithms: what ssh would take by itself costs it 60 ms in each of thousands of connections. SHLVL: bash as a login shell reads a user's ~/.bashrc for each command unless it is told that it is not the outermost.
+# KexAlgorithms: what ssh would take by itself costs it 60 ms in each of thousands of connections.
+# SHLVL: bash as a login shell reads a user's ~/.bashrc for each command unless it is told that it is not the outermost.
 {
 	printf '%s\n' "$@"
 	cat <<END

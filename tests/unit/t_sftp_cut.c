@@ -1,6 +1,4 @@
-/*
- * A link that is cut at 60 points of a put and of a get (at a third of them with the ssh program, whose connections are dear), in both
- * directions, in two ways, and a store that is used on.
+/* A link that is cut at 60 points of a put and of a get, in both directions, in two ways, and a store that is used on.
  */
 #include <check.h>
 #include <stdio.h>
@@ -34,23 +32,12 @@ static unsigned long point(int n)
 static struct store *open_store(int i)
 {
 	const struct store_config c = {
-	        .create = true, .ssh_library = i / 2, .identity = server.user, .known_hosts = link_.known_hosts};
+	        .create = true, .ssh_library = i > 0, .identity = server.user, .known_hosts = link_.known_hosts};
 	struct store *s;
 	struct err err = ERR_INIT;
 
 	must(sshd_store(&server, link_.port, conformance_place(), &c, &s, &err), &err);
 	return s;
-}
-
-/* Loop index: back end, then direction. The n-th cut of a back end is at one of the points. */
-static unsigned points_of(int i)
-{
-	return i / 2 ? POINTS : POINTS / 3;
-}
-
-static int nth(int i, int n)
-{
-	return n * POINTS / (int)points_of(i);
 }
 
 /* The other way some hundred bytes of requests or answers go: all of them are met closely. */
@@ -101,11 +88,12 @@ static void get_through(struct store *s, const char *key, const unsigned char *p
 }
 
 /* Where the object's bytes go this way, each cut was met; the other way there may be fewer bytes than points. */
-static void expect_met(unsigned long long before, int i, bool bytes_go)
+static void expect_met(unsigned long long before, bool bytes_go)
 {
-	ck_assert_uint_ge(linkproxy_tell(&link_, "count") - before, bytes_go ? points_of(i) : points_of(i) / 2);
+	ck_assert_uint_ge(linkproxy_tell(&link_, "count") - before, bytes_go ? POINTS : POINTS / 2);
 }
 
+/* Loop index: back end, then direction. */
 static const char *way_of(int i)
 {
 	return i % 2 ? "down" : "up";
@@ -113,22 +101,22 @@ static const char *way_of(int i)
 
 START_TEST(a_put_survives_a_cut_anywhere)
 {
-	CLEAN(store_free_ptr) struct store *s = open_store(_i);
+	CLEAN(store_free_ptr) struct store *s = open_store(_i / 2);
 	CLEAN(store_keys_release) struct store_keys keys = {0};
 	CLEAN(free_ptr) unsigned char *p = pattern_bytes(OBJECT, 1);
 	struct err err = ERR_INIT;
 	unsigned long long before = linkproxy_tell(&link_, "count");
 	char key[32];
 
-	for (int n = 0; n < (int)points_of(_i); n++) {
+	for (int n = 0; n < POINTS; n++) {
 		(void)snprintf(key, sizeof key, "p/%d/%02d", n / 7, n);
-		cut_at(nth(_i, n), way_of(_i), _i % 2 == 0);
+		cut_at(n, way_of(_i), _i % 2 == 0);
 		put_through(s, key, p);
 		linkproxy_tell(&link_, "heal");
 	}
-	expect_met(before, _i, _i % 2 == 0);
+	expect_met(before, _i % 2 == 0);
 	must(store_list_all(s, "", &keys, &err), &err);
-	ck_assert_uint_eq(keys.n, points_of(_i));
+	ck_assert_uint_eq(keys.n, POINTS);
 	for (size_t i = 0; i < keys.n; i++)
 		ck_assert_uint_eq(keys.size[i], OBJECT);
 }
@@ -136,25 +124,25 @@ END_TEST
 
 START_TEST(a_get_survives_a_cut_anywhere)
 {
-	CLEAN(store_free_ptr) struct store *s = open_store(_i);
+	CLEAN(store_free_ptr) struct store *s = open_store(_i / 2);
 	CLEAN(free_ptr) unsigned char *p = pattern_bytes(OBJECT, 2);
 	struct err err = ERR_INIT;
 
 	must(store_put_bytes(s, "p/x", p, OBJECT, &err), &err);
 	unsigned long long before = linkproxy_tell(&link_, "count");
 
-	for (int n = 0; n < (int)points_of(_i); n++) {
-		cut_at(nth(_i, n), way_of(_i), _i % 2 == 1);
+	for (int n = 0; n < POINTS; n++) {
+		cut_at(n, way_of(_i), _i % 2 == 1);
 		get_through(s, "p/x", p);
 		linkproxy_tell(&link_, "heal");
 	}
-	expect_met(before, _i, _i % 2 == 1);
+	expect_met(before, _i % 2 == 1);
 }
 END_TEST
 
 START_TEST(a_list_is_whole_or_fails_wherever_it_is_cut)
 {
-	CLEAN(store_free_ptr) struct store *s = open_store(_i);
+	CLEAN(store_free_ptr) struct store *s = open_store(_i / 2);
 	struct err err = ERR_INIT;
 	char key[32];
 
@@ -162,11 +150,11 @@ START_TEST(a_list_is_whole_or_fails_wherever_it_is_cut)
 		(void)snprintf(key, sizeof key, "l/%d/%d", i % 8, i);
 		put_text(s, key, "x");
 	}
-	for (int n = 0; n < (int)points_of(_i) / 3; n++) {
+	for (int n = 0; n < POINTS / 3; n++) {
 		CLEAN(store_keys_release) struct store_keys keys = {0};
 		int tries = 0, rc;
 
-		cut_at(nth(_i, n), way_of(_i), false);
+		cut_at(n, way_of(_i), false);
 		while ((rc = store_list_all(s, "l/", &keys, &err))) {
 			expect_lost(rc, &err);
 			ck_assert_int_lt(++tries, TRIES);
