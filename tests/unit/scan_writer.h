@@ -16,7 +16,7 @@ struct kept_chunk {
 struct kept_stream {
 	struct kept_chunk *chunk;
 	size_t n, cap, told;
-	unsigned char *pending;
+	unsigned char *pending; /* room for so many bytes, of which len are there */
 	size_t len, room;
 	uint64_t entries, content;
 	struct chunker cutter;
@@ -25,6 +25,7 @@ struct writer {
 	struct kept_stream s[STREAM_COUNT];
 	struct gear gear;
 	enum writer_mode mode;
+	unsigned char *in; /* ROOM bytes: what is written into for writer_filled() */
 	uint64_t pos, last_cut, reused;
 	void (*cut)(void *arg, enum stream_id stream, const struct writer_cut *c);
 	void *arg;
@@ -43,6 +44,7 @@ static struct writer *kept_new(const struct writer *before, unsigned refuse, siz
 	static const unsigned char key[32] = "a table for tests of the scanner";
 	struct secret k;
 	struct writer *w = xcalloc(1, sizeof(*w));
+	w->in = xmalloc(ROOM);
 	secret_set(&k, key, sizeof(key));
 	gear_init(&w->gear, &k);
 	secret_release(&k);
@@ -64,6 +66,8 @@ static void kept_free(struct writer *w)
 		free(w->s[i].chunk);
 		free(w->s[i].pending);
 	}
+	if (w)
+		free(w->in);
 	free(w);
 }
 
@@ -90,9 +94,8 @@ static void end_chunk(struct writer *w, enum stream_id id)
 		return;
 	struct writer_cut c = {.length = s->len, .entries = s->entries, .content = s->content};
 	sha256_of(s->pending, s->len, c.id);
-	keep(w, id, &c, s->pending);
-	s->pending = NULL;
-	s->len = s->room = 0;
+	keep(w, id, &c, memcpy(xmalloc(s->len), s->pending, s->len));
+	s->len = 0;
 	s->entries = s->content = 0;
 	chunker_reset(&s->cutter);
 }
@@ -105,23 +108,27 @@ static void make_room(struct kept_stream *s, size_t n)
 	}
 }
 
+static void put_bytes(struct kept_stream *s, const void *p, size_t n)
+{
+	make_room(s, n);
+	memcpy(s->pending + s->len, p, n);
+	s->len += n;
+}
+
 unsigned char *writer_room(struct writer *w, size_t *ret_n)
 {
 	if (w->filled && !w->at_pos) {
 		w->filled();
 		w->filled = NULL;
 	}
-	make_room(&w->s[STREAM_CONTENT], ROOM);
 	*ret_n = ROOM;
-	return w->s[STREAM_CONTENT].pending + w->s[STREAM_CONTENT].len;
+	return w->in;
 }
 
 int writer_filled(struct writer *w, size_t n, struct err *err)
 {
 	(void)err;
 	struct kept_stream *s = &w->s[STREAM_CONTENT];
-	CLEAN(free_ptr) unsigned char *bytes = xmalloc(n);
-	memcpy(bytes, s->pending + s->len, n);
 	w->pos += n;
 	if (w->filled && w->pos >= w->at_pos) {
 		w->filled();
@@ -129,10 +136,8 @@ int writer_filled(struct writer *w, size_t n, struct err *err)
 	}
 	for (size_t at = 0; at < n;) {
 		bool cut;
-		size_t k = chunker_feed(&s->cutter, bytes + at, n - at, &cut);
-		make_room(s, k);
-		memcpy(s->pending + s->len, bytes + at, k);
-		s->len += k;
+		size_t k = chunker_feed(&s->cutter, w->in + at, n - at, &cut);
+		put_bytes(s, w->in + at, k);
 		at += k;
 		if (cut) {
 			w->last_cut += s->len;
@@ -176,13 +181,6 @@ void writer_content_rewind(struct writer *w)
 	w->pos = w->last_cut;
 	w->s[STREAM_CONTENT].len = 0;
 	chunker_reset(&w->s[STREAM_CONTENT].cutter);
-}
-
-static void put_bytes(struct kept_stream *s, const void *p, size_t n)
-{
-	make_room(s, n);
-	memcpy(s->pending + s->len, p, n);
-	s->len += n;
 }
 
 static void end_record(struct writer *w, enum stream_id id, size_t from)
