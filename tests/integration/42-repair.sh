@@ -120,7 +120,7 @@ keys              k/files/1                                data 6 keys          
 envelope          $(first "e/files/$sid/*")                digests 6 mended          digests 6 envelopes
 pack              $(first 'p/files/*' "$EXPIRED")          digests 6 packs           digests 6 packs
 index             $(first 'i/files/*' "$EXPIRED")          data 6 index_objects      data 6 index_objects
-expired-index     $(first "i/files/$EXPIRED.*")          data 6 mended             data 0 -
+expired-index     $(first "i/files/$EXPIRED.*")            data 6 mended             data 0 -
 intent            $(first 'w/files/*/open' "$EXPIRED")     digests 6 mended          digests 6 mended
 fate              $(first 'w/files/*/fate' "$EXPIRED")     digests 6 snapshots       digests 6 snapshots
 expired-fate      w/files/$EXPIRED/fate                    digests 6 mended          digests 0 -

@@ -16,7 +16,7 @@ struct kept_chunk {
 struct kept_stream {
 	struct kept_chunk *chunk;
 	size_t n, cap, told;
-	unsigned char *pending; /* room for so many bytes, of which len are there */
+	unsigned char *pending; /* room bytes, of which len are used */
 	size_t len, room;
 	uint64_t entries, content;
 	struct chunker cutter;
