@@ -195,8 +195,8 @@ END_TEST
 
 START_TEST(objects_above_64_mib_are_spooled_where_that_is_allowed)
 {
+	CLEAN(store_free_ptr) struct store *below = new_file(); /* longer than the connection */
 	CLEAN(pair_release) struct pair p;
-	CLEAN(store_free_ptr) struct store *below = new_file();
 	const struct wire_opts there = {.name = "who asks", .spool = conformance_place()};
 	const size_t n = ((size_t)64 << 20) + 12345;
 	CLEAN(free_ptr) unsigned char *bytes = pattern_bytes(n, 3);
