@@ -95,9 +95,8 @@ static void load_index(const char *path)
 			found += index_lookup(ix, id[i], &at);
 		ns[round] = 1e9 * seconds_since(start) / LOOKUPS;
 	}
-	double first = ns[0];
 	qsort(ns + 1, ROUNDS - 1, sizeof *ns, by_value);
-	printf(", %.0f ns a lookup (%.0f the first %u), %ld MiB after %u%s\n", ns[ROUNDS / 2], first, LOOKUPS, peak_mib() - before, ROUNDS * LOOKUPS, found ? " (?)" : "");
+	printf(", %.0f ns a lookup (%.0f the first %u), %ld MiB after %u%s\n", ns[ROUNDS / 2], ns[0], LOOKUPS, peak_mib() - before, ROUNDS * LOOKUPS, found ? " (?)" : "");
 	free(id);
 	index_free(ix);
 }

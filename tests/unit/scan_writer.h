@@ -60,14 +60,15 @@ static struct writer *kept_new(const struct writer *before, unsigned refuse, siz
 
 static void kept_free(struct writer *w)
 {
-	for (int i = 0; w && i < STREAM_COUNT; i++) {
+	if (!w)
+		return;
+	for (int i = 0; i < STREAM_COUNT; i++) {
 		for (size_t k = 0; k < w->s[i].n; k++)
 			free(w->s[i].chunk[k].p);
 		free(w->s[i].chunk);
 		free(w->s[i].pending);
 	}
-	if (w)
-		free(w->in);
+	free(w->in);
 	free(w);
 }
 

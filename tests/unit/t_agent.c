@@ -17,6 +17,7 @@
 #include "crypto/crypto.h"
 #include "remote/agent_doc.h"
 #include "remote/remote_source.h"
+#include "suite.h"
 
 #define PROGRAM "holdfast-source"
 #define ATTEMPT "0123456789abcdef"
@@ -571,9 +572,5 @@ int main(int argc, char **argv)
 	tcase_add_test(t, a_run_survives_its_document);
 	tcase_add_test(t, a_run_that_claims_the_impossible_is_refused);
 	suite_add_tcase(s, t);
-	SRunner *r = srunner_create(s);
-	srunner_run_all(r, CK_ENV);
-	int failed = srunner_ntests_failed(r);
-	srunner_free(r);
-	return failed ? 1 : 0;
+	return suite_main(s);
 }

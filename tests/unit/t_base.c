@@ -17,6 +17,7 @@
 #include "base/queue.h"
 #include "base/rng.h"
 #include "base/str.h"
+#include "suite.h"
 
 /* err */
 
@@ -433,9 +434,8 @@ static TCase *add_case(Suite *s, const char *name)
 	return tc;
 }
 
-static Suite *values_suite(void)
+static void add_values(Suite *s)
 {
-	Suite *s = suite_create("values");
 	TCase *tc = add_case(s, "err");
 
 	tcase_add_test(tc, error_carries_code_message_and_retryability);
@@ -458,28 +458,22 @@ static Suite *values_suite(void)
 	tcase_add_test(tc, after_a_short_read_every_read_fails);
 	tcase_add_test(tc, formatted_text_is_appended);
 	tcase_add_test_raise_signal(tc, internal_text_past_its_ceiling_aborts, SIGABRT);
-	return s;
 }
 
-static Suite *threads_suite(void)
+static void add_threads(Suite *s)
 {
-	Suite *s = suite_create("threads");
 	TCase *tc = add_case(s, "rng and queue");
 
 	tcase_add_test(tc, random_bytes_differ_and_fill_all);
 	tcase_add_test(tc, items_arrive_in_order_through_a_small_queue);
 	tcase_add_test(tc, closing_wakes_those_who_wait_and_lets_items_drain);
-	return s;
 }
 
 int main(void)
 {
-	SRunner *sr = srunner_create(values_suite());
-	int failed;
+	Suite *s = suite_create("base");
 
-	srunner_add_suite(sr, threads_suite());
-	srunner_run_all(sr, CK_NORMAL);
-	failed = srunner_ntests_failed(sr);
-	srunner_free(sr);
-	return failed ? 1 : 0;
+	add_values(s);
+	add_threads(s);
+	return suite_main(s);
 }

@@ -17,6 +17,7 @@
 #include "base/mem.h"
 #include "base/proc.h"
 #include "base/str.h"
+#include "suite.h"
 
 /* Each test runs with a new directory as its working directory, removed at its end. */
 static char *home;
@@ -699,9 +700,8 @@ static TCase *add_case(Suite *s, const char *name)
 	return tc;
 }
 
-static Suite *files_suite(void)
+static void add_files(Suite *s)
 {
-	Suite *s = suite_create("files");
 	TCase *tc = add_case(s, "fs");
 
 	tcase_add_test(tc, directories_are_made_with_their_parents);
@@ -720,12 +720,10 @@ static Suite *files_suite(void)
 	tcase_add_test(tc, a_wide_tree_goes);
 	tcase_add_test(tc, read_only_directories_are_no_obstacle_to_their_owner);
 	tcase_add_test(tc, removal_stops_at_a_mount_point);
-	return s;
 }
 
-static Suite *processes_suite(void)
+static void add_processes(Suite *s)
 {
-	Suite *s = suite_create("processes");
 	TCase *tc = add_case(s, "proc_run");
 
 	tcase_add_test(tc, output_error_and_status_come_back_apart);
@@ -747,17 +745,13 @@ static Suite *processes_suite(void)
 	tcase_add_test(tc, a_silent_child_is_given_up_at_its_deadline);
 	tcase_add_test(tc, cancelling_wakes_a_reader);
 	tcase_add_test(tc, releasing_a_running_child_leaves_nobody);
-	return s;
 }
 
 int main(void)
 {
-	SRunner *sr = srunner_create(files_suite());
-	int failed;
+	Suite *s = suite_create("base_os");
 
-	srunner_add_suite(sr, processes_suite());
-	srunner_run_all(sr, CK_NORMAL);
-	failed = srunner_ntests_failed(sr);
-	srunner_free(sr);
-	return failed ? 1 : 0;
+	add_files(s);
+	add_processes(s);
+	return suite_main(s);
 }

@@ -1,5 +1,4 @@
-/* A link that is cut at 60 points of a put and of a get, in both directions, in two ways, and a store that is used on.
- */
+/* A link that is cut at 60 points of a put and of a get, in both directions, in two ways, and a store that is used on. */
 #include <check.h>
 #include <stdio.h>
 #include <stdlib.h>
