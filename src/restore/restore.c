@@ -88,10 +88,10 @@ static bool is_missed(void *arg, const char *path)
 static void progress(void *arg)
 {
 	struct restore *x = arg;
-	files_progress(x->files, &x->st->bytes, &x->st->first_byte_ns);
 	pthread_mutex_lock(&x->mutex);
 	uint64_t files = x->st->files;
 	pthread_mutex_unlock(&x->mutex);
+	files_progress(x->files, &x->st->bytes, &x->st->first_byte_ns); /* after: no fewer than these files' */
 	if (x->o->progress)
 		x->o->progress(x->o->arg, files, x->st->bytes);
 }

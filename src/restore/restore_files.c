@@ -51,14 +51,14 @@ struct files {
 	} cur;
 	/* everybody's */
 	atomic_bool stop;
+	_Atomic uint64_t bytes; /* written; added to before the outcome of their file is told */
+	_Atomic int64_t first_ns;
 	pthread_mutex_t mutex; /* of what follows, and of outcomes */
 	pthread_cond_t room;
 	bool waiting;
 	size_t tasks, pieces;
 	struct file_task *spare;
 	struct file *shared;
-	uint64_t bytes;
-	int64_t first_ns;
 	struct err err; /* the first */
 };
 
@@ -202,7 +202,10 @@ static int put(struct files *f, struct file *file, const struct piece *p, const 
 		return err_set(err, ERR_FORMAT, "more content than its regions hold");
 	if (f->o.digests)
 		digests_content(f->o.digests, plain + p->at, p->n);
-	return target_file_write(&file->out, plain + p->at, p->n, p->off, err);
+	int rc = target_file_write(&file->out, plain + p->at, p->n, p->off, err);
+	if (!rc && !atomic_fetch_add(&f->bytes, p->n))
+		atomic_store(&f->first_ns, clock_boot_ns());
+	return rc;
 }
 
 static void write_alone(struct files *f, struct target *t, const struct piece *p, const unsigned char *plain)
@@ -249,10 +252,9 @@ static void write_shared(struct files *f, struct target *t, const struct piece *
 	forget_file(f, file);
 }
 
-static void finished(struct files *f, struct file_task *ft, uint64_t bytes)
+static void finished(struct files *f, struct file_task *ft)
 {
 	pthread_mutex_lock(&f->mutex);
-	f->bytes += bytes;
 	f->tasks--;
 	f->pieces -= ft->n;
 	ft->n = 0;
@@ -268,7 +270,6 @@ static void use_chunk(struct task *t, unsigned worker, const struct buf *plain)
 	struct file_task *ft = (struct file_task *)t;
 	struct files *f = ft->f;
 	struct target *target = f->target[worker];
-	uint64_t bytes = 0;
 	if (!plain && !atomic_load(&f->stop)) {
 		err_wrap(&t->err, "%s", ft->piece[0].file->path);
 		fail(f, &t->err);
@@ -276,19 +277,12 @@ static void use_chunk(struct task *t, unsigned worker, const struct buf *plain)
 	for (size_t i = 0; i < ft->n; i++) {
 		const struct piece *p = &ft->piece[i];
 		bool alone = p->file->alone;
-		if (plain && !atomic_load(&f->stop)) {
+		if (plain && !atomic_load(&f->stop))
 			(alone ? write_alone : write_shared)(f, target, p, plain->p);
-			bytes += p->n;
-		}
 		if (alone)
 			file_free(p->file);
-		if (!i && bytes) {
-			pthread_mutex_lock(&f->mutex);
-			f->first_ns = f->first_ns ? f->first_ns : clock_boot_ns();
-			pthread_mutex_unlock(&f->mutex);
-		}
 	}
-	finished(f, ft, bytes);
+	finished(f, ft);
 }
 
 /* --- the caller's part --- */
@@ -520,8 +514,6 @@ int files_wait(struct files *f, struct err *err)
 
 void files_progress(struct files *f, uint64_t *ret_bytes, int64_t *ret_first_ns)
 {
-	pthread_mutex_lock(&f->mutex);
-	*ret_bytes = f->bytes;
-	*ret_first_ns = f->first_ns;
-	pthread_mutex_unlock(&f->mutex);
+	*ret_bytes = atomic_load(&f->bytes);
+	*ret_first_ns = atomic_load(&f->first_ns);
 }

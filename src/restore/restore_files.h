@@ -38,7 +38,7 @@ int files_add(struct files *f, const char *path, const struct pax_entry *e, uint
         HF_NODISCARD;
 /* Until all that were added have had their outcome. */
 int files_wait(struct files *f, struct err *err) HF_NODISCARD;
-/* Bytes written so far, and when the first of them was (boot clock, 0: none). */
+/* Bytes written so far (those of every file whose outcome was told are among them), and when the first of them was (boot clock, 0: none). */
 void files_progress(struct files *f, uint64_t *ret_bytes, int64_t *ret_first_ns);
 
 #endif

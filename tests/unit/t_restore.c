@@ -514,9 +514,16 @@ START_TEST(digests_are_what_sha256sum_checks)
 END_TEST
 
 static atomic_bool stop;
+struct watched {
+	uint64_t each; /* bytes of a file, at least */
+	uint64_t seen; /* bytes */
+};
+/* No file may be counted before its bytes are. */
 static void stop_at_two(void *arg, uint64_t files, uint64_t bytes)
 {
-	*(uint64_t *)arg = bytes;
+	struct watched *w = arg;
+	ck_assert_uint_ge(bytes, files * w->each);
+	w->seen = bytes;
 	if (files >= 2)
 		stop = true;
 }
@@ -527,7 +534,7 @@ START_TEST(a_restore_can_be_cancelled_and_tells_its_progress)
 	CLEAN(free_ptr) unsigned char *p = random_bytes((size_t)N * EACH, 3);
 	static char name[N][16];
 	struct fixture_entry e[N];
-	uint64_t seen = 0;
+	struct watched w = {.each = EACH};
 
 	for (int i = 0; i < N; i++) {
 		snprintf(name[i], sizeof name[i], "f%05d", i);
@@ -535,12 +542,12 @@ START_TEST(a_restore_can_be_cancelled_and_tells_its_progress)
 	}
 	opts.cancel = &stop;
 	opts.progress = stop_at_two;
-	opts.arg = &seen;
+	opts.arg = &w;
 	back_up(e, N);
 	ck_fails(restore_tree(reader, snap, &opts, &stats, &err), ERR_CANCELLED);
 	ck_assert_uint_ge(stats.files, 2);
 	ck_assert_uint_lt(stats.files, N);
-	ck_assert_uint_ge(seen, 2 * EACH);
+	ck_assert_uint_ge(w.seen, 2 * EACH);
 	for (int i = 0; i < N; i++) /* none is half made */
 		if (there(name[i]))
 			content_is(name[i], p + EACH * i, EACH);
@@ -639,11 +646,11 @@ END_TEST
 
 START_TEST(a_restore_cancelled_while_its_last_files_are_written_is_cancelled)
 {
-	uint64_t seen = 0;
+	struct watched w = {0};
 
 	opts.cancel = &stop;
 	opts.progress = stop_at_two;
-	opts.arg = &seen;
+	opts.arg = &w;
 	back_up(tree, TREE_N); /* all content is in one chunk */
 	ck_fails(restore_tree(reader, snap, &opts, &stats, &err), ERR_CANCELLED);
 }
