@@ -629,7 +629,6 @@ TCase *conformance_case(const char *name, const TTest *const *tests, size_t n_te
 {
 	TCase *tc = tcase_create(name);
 
-	tcase_set_timeout(tc, 120);
 	for (size_t i = 0; i < n_tests; i++)
 		tcase_add_loop_test(tc, tests[i], 0, n_drivers);
 	return tc;

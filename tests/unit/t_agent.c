@@ -556,7 +556,6 @@ int main(int argc, char **argv)
 	crypto_init();
 	Suite *s = suite_create("agent");
 	TCase *t = tcase_create("agent");
-	tcase_set_timeout(t, 60);
 	tcase_add_test(t, hosts_are_taken_apart);
 	tcase_add_test(t, a_missing_program_is_told_with_what_installs_it);
 	tcase_add_test(t, a_program_that_ends_at_once_has_its_words_quoted);

@@ -695,7 +695,6 @@ static TCase *add_case(Suite *s, const char *name)
 	TCase *tc = tcase_create(name);
 
 	tcase_add_checked_fixture(tc, enter_new_directory, leave_directory);
-	tcase_set_timeout(tc, 60);
 	suite_add_tcase(s, tc);
 	return tc;
 }

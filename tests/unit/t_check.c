@@ -766,14 +766,12 @@ static Suite *suite(void)
 	tcase_add_loop_test(both, a_site_that_goes_away_is_no_result, 0, 2);
 	tcase_add_loop_test(both, an_object_that_cannot_be_read_is_damage, 0, 2);
 	tcase_add_test(both, a_long_row_of_relative_lists_costs_two_reads_a_snapshot);
-	tcase_set_timeout(both, 60);
 	tcase_add_checked_fixture(data, set_up, tear_down);
 	tcase_add_test(data, every_chunk_is_opened_and_equal_lists_are_walked_once);
 	tcase_add_test(data, a_chunk_that_does_not_open_breaks_its_snapshot);
 	tcase_add_test(data, a_chunk_in_no_pack_breaks_its_snapshot);
 	tcase_add_test(data, a_tree_that_claims_another_length_breaks_its_snapshot);
 	tcase_add_test(data, a_lost_index_is_told_and_breaks_nothing);
-	tcase_set_timeout(data, 60);
 	suite_add_tcase(s, both);
 	suite_add_tcase(s, data);
 	return s;

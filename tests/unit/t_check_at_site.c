@@ -218,7 +218,6 @@ int main(void)
 	tcase_add_test(t, what_is_signed_is_read_here_all_the_same);
 	tcase_add_test(t, several_are_asked_for_at_once);
 	tcase_add_test(t, a_site_that_does_not_answer_is_no_result);
-	tcase_set_timeout(t, 60);
 	suite_add_tcase(s, t);
 
 	return suite_main(s);

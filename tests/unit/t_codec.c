@@ -176,7 +176,6 @@ static Suite *suite(void)
 {
 	Suite *s = suite_create("codec");
 	TCase *t = tcase_create("codec");
-	tcase_set_timeout(t, 120);
 	tcase_add_test(t, frames_round_trip_at_every_level_and_size);
 	tcase_add_test(t, random_and_tiny_data_is_stored_raw);
 	tcase_add_test(t, probe_does_not_give_up_data_that_shrinks);

@@ -706,7 +706,6 @@ static Suite *suite(void)
 {
 	Suite *s = suite_create("codec_pax");
 	TCase *t = tcase_create("codec_pax");
-	tcase_set_timeout(t, 120);
 	tcase_add_checked_fixture(t, setup, teardown);
 	tcase_add_test(t, names_survive_as_bytes_in_the_c_locale);
 	tcase_add_test(t, names_survive_as_bytes_in_a_utf8_locale);

@@ -557,7 +557,6 @@ int main(void)
 	Suite *s = suite_create("drill");
 	TCase *faults = tcase_create("planted faults"), *judge = tcase_create("judgement"),
 	      *crash = tcase_create("crash"), *process = tcase_create("process");
-	tcase_set_timeout(faults, 60);
 	tcase_add_test(faults, a_damaged_pack_is_noticed_and_an_undamaged_one_is_not);
 	tcase_add_test(faults, a_failure_for_another_reason_is_no_notice_of_damage);
 	tcase_add_test(faults, a_wrong_key_opens_nothing_and_the_right_one_is_no_planted_fault);
@@ -569,12 +568,10 @@ int main(void)
 	tcase_add_test(judge, a_failed_check_fails_the_drill_and_raises_a_finding_with_owner_and_date);
 	tcase_add_test(judge, damage_names_object_and_site_and_is_6);
 	tcase_add_test(judge, lines_that_the_plan_does_not_allow_are_refused);
-	tcase_set_timeout(crash, 60);
 	tcase_add_test(crash, a_marker_without_its_process_becomes_a_crashed_result_and_nothing_is_left);
 	tcase_add_test(crash, a_marker_that_cannot_be_read_is_told_and_removes_nothing);
 	tcase_add_test(crash, two_drills_of_a_plan_do_not_run_at_once);
 	tcase_add_test(crash, clean_up_counts_what_it_cannot_remove);
-	tcase_set_timeout(process, 20);
 	tcase_add_test(process, an_isolated_process_tells_is_stopped_when_asked_and_is_gone);
 	tcase_add_test(process, a_line_that_is_no_json_ends_the_listening);
 	tcase_add_test(process, an_isolated_process_that_does_not_stop_is_ended_with_its_children);

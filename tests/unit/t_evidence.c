@@ -589,7 +589,6 @@ int main(void)
 	TCase *t = tcase_create("log");
 
 	suite_add_tcase(s, t);
-	tcase_set_timeout(t, 120);
 	tcase_add_checked_fixture(t, setup, teardown);
 	tcase_add_test(t, merkle_roots_are_those_of_certificate_transparency);
 	tcase_add_test(t, inclusion_proofs_hold_for_their_record_alone);

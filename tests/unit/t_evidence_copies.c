@@ -316,7 +316,6 @@ int main(void)
 	TCase *t = tcase_create("copies");
 
 	suite_add_tcase(s, t);
-	tcase_set_timeout(t, 120);
 	tcase_add_checked_fixture(t, setup, teardown);
 	tcase_add_test(t, site_that_was_away_catches_up_with_the_same_objects);
 	tcase_add_test(t, wiped_site_gets_everything_again_whatever_the_hint_says);

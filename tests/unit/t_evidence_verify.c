@@ -513,7 +513,6 @@ int main(void)
 	TCase *t = tcase_create("verify");
 
 	suite_add_tcase(s, t);
-	tcase_set_timeout(t, 120);
 	tcase_add_checked_fixture(t, setup_log, teardown_log);
 	tcase_add_test(t, whole_log_verifies_everywhere);
 	tcase_add_test(t, each_record_changed_here_is_found_in_its_place);

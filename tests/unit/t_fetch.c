@@ -421,7 +421,6 @@ static TCase *parts(Suite *s, const char *title, void (*begin)(void))
 	TCase *t = tcase_create(title);
 
 	tcase_add_checked_fixture(t, begin, end_parts);
-	tcase_set_timeout(t, 120);
 	suite_add_tcase(s, t);
 	return t;
 }

@@ -436,7 +436,6 @@ static Suite *suite(void)
 {
 	Suite *s = suite_create("plan");
 	TCase *t = tcase_create("load");
-	tcase_set_timeout(t, 120);
 	tcase_add_test(t, every_bad_plan_is_refused_with_its_place_and_reason);
 	tcase_add_test(t, every_template_loads_and_takes_a_name);
 	tcase_add_test(t, small_plan_gets_the_defaults_of_the_table);

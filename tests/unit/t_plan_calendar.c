@@ -273,7 +273,6 @@ static Suite *suite(void)
 {
 	Suite *s = suite_create("plan-calendar");
 	TCase *t = tcase_create("calendar");
-	tcase_set_timeout(t, 120);
 	tcase_add_test(t, fields_lists_ranges_steps_and_names_match);
 	tcase_add_test(t, day_of_month_and_weekday_are_either_when_both_are_restricted);
 	tcase_add_test(t, leap_day_waits_for_its_year);

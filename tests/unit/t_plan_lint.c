@@ -319,7 +319,6 @@ static Suite *suite(void)
 {
 	Suite *s = suite_create("plan-lint");
 	TCase *t = tcase_create("lint");
-	tcase_set_timeout(t, 120);
 	tcase_add_test(t, template_of_an_authority_meets_every_rule_a_plan_can_show);
 	tcase_add_test(t, bare_plan_meets_little);
 	tcase_add_test(t, distance_is_along_the_great_circle);

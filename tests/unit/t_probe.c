@@ -435,7 +435,6 @@ int main(void)
 	Suite *s = suite_create("probe");
 	TCase *tc = tcase_create("probe");
 
-	tcase_set_timeout(tc, 60);
 	tcase_add_test(tc, a_place_that_keeps_its_word_is_locked_and_every_point_is_yes);
 	tcase_add_test(tc, a_plain_memory_store_is_mutable_for_who_may_remove);
 	tcase_add_test(tc, a_directory_is_mutable_and_its_races_have_one_winner);

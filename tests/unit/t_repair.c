@@ -362,7 +362,6 @@ int main(void)
 	Suite *s = suite_create("repair");
 	TCase *tc = tcase_create("repair");
 
-	tcase_set_timeout(tc, 60);
 	tcase_add_checked_fixture(tc, set_up, tear_down);
 	tcase_add_test(tc, damaged_packs_come_under_a_new_attempt_and_the_old_ones_stay);
 	tcase_add_test(tc, each_site_gives_what_it_has_whole);

@@ -541,7 +541,6 @@ static Suite *suite(void)
 	tcase_add_test(t, two_snapshots_of_one_number_are_told_and_both_kept);
 	tcase_add_test(t, an_attempt_declared_dead_is_made_again_once);
 	tcase_add_test(t, what_expires_behind_the_intent_is_not_reused);
-	tcase_set_timeout(t, 60);
 	tcase_add_checked_fixture(kill, set_up, tear_down);
 	tcase_add_loop_test(kill, a_rerun_completes_what_was_killed_anywhere, 0, 3);
 	tcase_set_timeout(kill, 300);

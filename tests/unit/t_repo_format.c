@@ -561,7 +561,6 @@ static Suite *suite(void)
 {
 	Suite *s = suite_create("repo format");
 	TCase *t = tcase_create("format"), *f = tcase_create("key files");
-	tcase_set_timeout(t, 120);
 	tcase_add_test(t, ctx_binds_label_repository_source_and_rest);
 	tcase_add_test(t, text_is_read_back_within_its_bound);
 	tcase_add_test(t, padme_lengths_are_those_of_the_paper);

@@ -584,7 +584,6 @@ static Suite *suite(void)
 {
 	Suite *s = suite_create("repo index");
 	TCase *t = tcase_create("index");
-	tcase_set_timeout(t, 120);
 	tcase_add_test(t, delta_has_the_bytes_of_the_format);
 	tcase_add_test(t, index_agrees_with_a_sorted_array);
 	tcase_add_test(t, merge_says_what_its_segments_said);

@@ -548,7 +548,6 @@ static Suite *suite(void)
 {
 	Suite *s = suite_create("repo list");
 	TCase *t = tcase_create("list");
-	tcase_set_timeout(t, 120);
 	tcase_add_test(t, cursor_gives_what_the_builder_took);
 	tcase_add_test(t, empty_stream_has_no_root);
 	tcase_add_test(t, list_has_the_bytes_of_the_format);

@@ -739,8 +739,6 @@ static Suite *suite(void)
 {
 	Suite *s = suite_create("repo signed");
 	TCase *t = tcase_create("signed"), *f = tcase_create("fate");
-	tcase_set_timeout(t, 120);
-	tcase_set_timeout(f, 120);
 	tcase_add_checked_fixture(t, set_up, tear_down);
 	tcase_add_test(t, signing_makes_the_golden_text);
 	tcase_add_test(t, golden_text_is_read);

@@ -478,7 +478,6 @@ int main(void)
 	TCase *t = tcase_create("result");
 
 	suite_add_tcase(s, t);
-	tcase_set_timeout(t, 120);
 	tcase_add_checked_fixture(t, setup, teardown);
 	tcase_add_test(t, every_result_is_valid_by_the_published_schema);
 	tcase_add_test(t, schema_refuses_what_a_result_must_not_say);

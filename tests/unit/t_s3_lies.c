@@ -710,7 +710,6 @@ static Suite *suite(void)
 	        versions_that_do_not_end_are_refused};
 
 	suite_add_tcase(s, tc);
-	tcase_set_timeout(tc, 120);
 	tcase_add_loop_test(tc, every_code_of_every_operation_without_versions, 0, 6);
 	tcase_add_loop_test(tc, every_code_of_every_operation_with_versions_and_locks, 0, 9);
 	tcase_add_loop_test(tc, a_connection_cut_at_any_byte_loses_and_doubles_nothing, 0, 2);

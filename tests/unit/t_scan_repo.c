@@ -181,7 +181,6 @@ static Suite *suite(void)
 {
 	Suite *s = suite_create("scan_repo");
 	TCase *t = tcase_create("scan_repo");
-	tcase_set_timeout(t, 120);
 	tcase_add_checked_fixture(t, setup, teardown);
 	tcase_add_test(t, an_unchanged_tree_makes_the_same_snapshot_and_brings_nothing);
 	tcase_add_test(t, changes_make_the_snapshot_of_a_full_read);

@@ -404,7 +404,6 @@ static Suite *suite(void)
 	tcase_add_test(t, only_what_every_site_has_is_reused);
 	tcase_add_test(t, a_second_run_at_the_same_time_is_refused);
 	tcase_add_test(t, a_dry_run_puts_and_remembers_nothing);
-	tcase_set_timeout(t, 60);
 	suite_add_tcase(s, t);
 	return s;
 }

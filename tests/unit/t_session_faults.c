@@ -199,7 +199,6 @@ static Suite *suite(void)
 
 	suite_add_tcase(s, t);
 	tcase_add_checked_fixture(t, set_up, tear_down);
-	tcase_set_timeout(t, 120);
 	tcase_add_test(t, without_any_site_nothing_is_signed);
 	tcase_add_test(t, a_site_that_fails_on_the_way_does_not_stop_the_other);
 	tcase_add_test(t, a_fate_that_did_not_arrive_is_offered_again);

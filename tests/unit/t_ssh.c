@@ -475,7 +475,6 @@ static TCase *streams(void)
 	        a_flag_ends_every_wait, a_server_that_dies_is_no_orderly_end};
 	TCase *tc = tcase_create("streams");
 
-	tcase_set_timeout(tc, 60);
 	for (size_t i = 0; i < ARRAY_LEN(tests); i++)
 		tcase_add_loop_test(tc, tests[i], 0, ARRAY_LEN(backends));
 	return tc;

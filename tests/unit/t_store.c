@@ -461,7 +461,6 @@ static Suite *suite(void)
 
 	store_conformance(s, drivers, ARRAY_LEN(drivers));
 	suite_add_tcase(s, tc);
-	tcase_set_timeout(tc, 120);
 	tcase_add_test(tc, an_unknown_scheme_is_named);
 	tcase_add_test(tc, a_url_may_escape_bytes_of_a_path);
 	tcase_add_test(tc, a_place_that_is_not_there_is_unreachable_and_not_empty);

@@ -380,7 +380,6 @@ static Suite *suite(void)
 	TCase *tc = tcase_create("filters");
 
 	suite_add_tcase(s, tc);
-	tcase_set_timeout(tc, 120);
 	tcase_add_test(tc, trace_tells_of_every_operation);
 	tcase_add_test(tc, trace_tells_of_what_not_every_place_has);
 	tcase_add_test(tc, rules_that_do_not_parse_are_named);

@@ -546,7 +546,6 @@ static Suite *suite(void)
 	TCase *tc = tcase_create("multi");
 
 	suite_add_tcase(s, tc);
-	tcase_set_timeout(tc, 120);
 	tcase_add_test(tc, multi_puts_to_every_site);
 	tcase_add_test(tc, a_site_that_fails_does_not_stop_the_others);
 	tcase_add_test(tc, multi_without_a_working_site_is_done_at_once);

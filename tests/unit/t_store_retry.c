@@ -680,7 +680,6 @@ static Suite *suite(void)
 	TCase *tc = tcase_create("retry");
 
 	suite_add_tcase(s, tc);
-	tcase_set_timeout(tc, 120);
 	tcase_add_test(tc, what_may_pass_is_tried_until_it_does);
 	tcase_add_test(tc, operations_that_not_every_place_has_are_tried_again_too);
 	tcase_add_loop_test(tc, what_will_not_pass_is_asked_once, 0, 7);

@@ -586,12 +586,10 @@ static Suite *suite(void)
 	store_conformance(s, drivers, ARRAY_LEN(drivers));
 	suite_add_tcase(s, races);
 	tcase_set_tags(races, ON_THREADS);
-	tcase_set_timeout(races, 120);
 	tcase_add_test(races, of_24_parallel_writers_one_wins);
 	tcase_add_test(races, of_two_large_puts_at_once_one_wins);
 	tcase_add_test(races, a_cancelled_request_ends);
 	suite_add_tcase(s, tc);
-	tcase_set_timeout(tc, 120);
 	for (size_t i = 0; i < ARRAY_LEN(tests); i++)
 		tcase_add_test(tc, tests[i]);
 	return s;

@@ -647,7 +647,6 @@ END_TEST
 
 static void add_each(TCase *tc, const TTest *const *tests, size_t n)
 {
-	tcase_set_timeout(tc, 60);
 	for (size_t i = 0; i < n; i++)
 		tcase_add_loop_test(tc, tests[i], 0, ARRAY_LEN(by_backend));
 }

@@ -193,7 +193,6 @@ static Suite *suite(void)
 	TCase *tc = tcase_create("throttle");
 
 	suite_add_tcase(s, tc);
-	tcase_set_timeout(tc, 120);
 	tcase_add_test(tc, puts_and_gets_keep_to_the_rate);
 	tcase_add_test(tc, a_pause_is_not_saved_up);
 	tcase_add_loop_test(tc, the_limit_holds_inside_its_window_only, 0, 10);

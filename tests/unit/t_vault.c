@@ -507,7 +507,6 @@ static Suite *vault_suite(void)
 	        a_credential_of_a_source_sees_and_writes_only_its_own, a_store_that_is_not_served_is_missing};
 
 	tcase_set_tags(tc, ON_THREADS);
-	tcase_set_timeout(tc, 120);
 	for (size_t i = 0; i < ARRAY_LEN(tests); i++)
 		tcase_add_test(tc, tests[i]);
 	tcase_add_loop_test(tc, every_operation_asks_for_the_right_that_it_needs, 0, WIRE_ROLES);

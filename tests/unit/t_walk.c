@@ -503,7 +503,6 @@ static Suite *suite(void)
 {
 	Suite *s = suite_create("walk");
 	TCase *t = tcase_create("walk");
-	tcase_set_timeout(t, 120);
 	tcase_add_checked_fixture(t, setup, teardown);
 	tcase_add_test(t, components_are_ordered_bytewise_and_depth_comes_first);
 	tcase_add_test(t, large_directories_are_spilled_and_merged);

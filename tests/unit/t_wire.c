@@ -646,7 +646,6 @@ static Suite *wire_suite(void)
 	        bodies_get_no_more_credit_than_a_connection_may_hold, an_end_that_is_refused_early_may_stop_sending,
 	        who_serves_nothing_answers_so_and_goes_on};
 
-	tcase_set_timeout(tc, 120);
 	for (size_t i = 0; i < ARRAY_LEN(tests); i++)
 		tcase_add_test(tc, tests[i]);
 	tcase_add_loop_test(tc, who_breaks_the_rules_is_told_and_thrown_out, 0, ARRAY_LEN(offences));

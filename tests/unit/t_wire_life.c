@@ -616,7 +616,6 @@ static Suite *life_suite(void)
 	        an_end_of_version_1_hears_of_no_trouble_and_is_told_to_keep_its_own,
 	        one_job_at_a_time_and_none_outlives_its_connection, a_job_uses_stores_of_who_asked};
 
-	tcase_set_timeout(tc, 120);
 	for (size_t i = 0; i < ARRAY_LEN(tests); i++)
 		tcase_add_test(tc, tests[i]);
 	tcase_add_loop_test(tc, a_connection_that_is_cut_anywhere_loses_nothing_and_claims_nothing, 0, 4);

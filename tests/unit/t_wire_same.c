@@ -511,7 +511,6 @@ static Suite *same_suite(void)
 	        a_connection_that_ends_while_somebody_waits_ends, what_several_stores_get_crosses_once,
 	        what_could_not_be_had_is_sent, two_sites_that_are_away_do_not_starve_the_third};
 
-	tcase_set_timeout(tc, 120);
 	for (size_t i = 0; i < ARRAY_LEN(tests); i++)
 		tcase_add_test(tc, tests[i]);
 	suite_add_tcase(s, tc);

@@ -352,7 +352,6 @@ int main(void)
 	TCase *tc = tcase_create("witness");
 
 	tcase_add_checked_fixture(tc, setup, done);
-	tcase_set_timeout(tc, 60);
 	for (size_t i = 0; i < ARRAY_LEN(tests); i++)
 		tcase_add_test(tc, tests[i]);
 	suite_add_tcase(s, tc);

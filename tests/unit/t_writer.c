@@ -108,7 +108,6 @@ int main(void)
 {
 	Suite *suite = suite_create("writer");
 	TCase *c = tcase_create("memory");
-	tcase_set_timeout(c, 120);
 	tcase_add_test(c, without_a_bound_there_is_as_much_as_wanted);
 	tcase_add_test(c, a_bound_makes_packs_smaller_then_fewer_and_then_the_workers);
 	tcase_add_test(c, less_than_one_worker_needs_is_refused_with_what_it_needs);
