@@ -22,6 +22,7 @@ struct probe {
 	const struct probe_opts *o;
 	struct probe_result *r;
 	struct err lost; /* the place went away while it was asked */
+	int64_t skew_most_ns; /* its clock is ahead of ours by this at most: what is measured by it is never too long */
 };
 
 /* --- answers --- */
@@ -275,7 +276,6 @@ static void try_lock(struct probe *p)
 	char key[STORE_KEY_MAX + 1], note[NOTE_MAX], found[32], wanted[32];
 	struct store_lock l = {0};
 	struct err why = ERR_INIT;
-	int64_t now = clock_wall_ns();
 
 	p->r->lock_ms = -1;
 	probe_key(p, key, "lock");
@@ -283,6 +283,8 @@ static void try_lock(struct probe *p)
 		say_error(p, PROBE_LOCK, &why);
 		return;
 	}
+	int64_t site_now = clock_wall_ns() + p->skew_most_ns;
+
 	if (store_lock(p->other, key, &l, &why)) {
 		if (why.code == ERR_UNSUPPORTED && p->o->promised_ms)
 			say(p, PROBE_LOCK, PROBE_NO, "%.200s", why.msg);
@@ -290,8 +292,6 @@ static void try_lock(struct probe *p)
 			say_error(p, PROBE_LOCK, &why);
 		return;
 	}
-	int64_t site_now = p->r->has_skew ? now + p->r->skew_ms * NS_PER_MS : now;
-
 	p->r->lock_ms = l.mode == STORE_UNLOCKED ? 0 : MAX((l.until_ns - site_now) / NS_PER_MS, 0);
 	p->r->compliance = l.mode == STORE_LOCK_COMPLIANCE;
 	if (p->r->lock_ms == 0)
@@ -477,6 +477,7 @@ static void try_clock(struct probe *p)
 	}
 	p->r->has_skew = true;
 	p->r->skew_ms = (there - here) / NS_PER_MS;
+	p->skew_most_ns = there - before;
 	bool well = llabs(p->r->skew_ms) <= PROBE_SKEW_MAX_MS;
 
 	say(p, PROBE_CLOCK, well ? PROBE_YES : PROBE_NO, "%s %s", str_human_duration(off, llabs(p->r->skew_ms)),

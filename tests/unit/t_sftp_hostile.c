@@ -173,7 +173,7 @@ START_TEST(a_server_that_goes_wrong_is_told_and_then_used_again)
 	must(fs_mkdirs(dir, 0700, &err), &err);
 	must(fs_create(there, p, OBJECT, 0400, &err), &err);
 	wrong_at(server.dir, f->wrong, f->type, f->nth, f->arg);
-	CLEAN(store_free_ptr) struct store *s = open_timed(f->wrong == WRONG_SILENT ? 2000 : 0);
+	CLEAN(store_free_ptr) struct store *s = open_timed(f->wrong == WRONG_SILENT ? 5000 : 0);
 	int rc = operate(s, f->op, key, p, &err);
 
 	ck_assert_msg(rc == -(int)f->code, "case %d: %d instead of %d: %s", _i, rc, -(int)f->code, err.msg);

@@ -512,7 +512,7 @@ static int kill_on_the_way(void *arg, const void *p, size_t n, struct err *err)
 
 START_TEST(a_server_killed_in_the_middle_of_a_get_has_given_no_wrong_byte)
 {
-	const size_t n = 64 << 20;
+	const size_t n = 16 << 20;
 	CLEAN(free_ptr) unsigned char *p = pattern_bytes(n, 2);
 	struct killer k = {.got = BUF_INIT(n)};
 	struct store_sink sink = {kill_on_the_way, &k};
@@ -570,7 +570,7 @@ START_TEST(a_link_that_stalls_is_given_up)
 	struct err err = ERR_INIT;
 
 	linkproxy_start(&link, &server, NULL);
-	must(open_timed(_i, &link, 2000, &s, &err), &err);
+	must(open_timed(_i, &link, 5000, &s, &err), &err);
 	put_text(s, "a", "x");
 	linkproxy_tell(&link, "stall down 0");
 	ck_assert_int_eq(store_stat(s, "a", &st, &err), -ERR_UNREACHABLE);
