@@ -22,7 +22,7 @@ struct probe {
 	const struct probe_opts *o;
 	struct probe_result *r;
 	struct err lost; /* the place went away while it was asked */
-	int64_t skew_most_ns; /* its clock is ahead of ours by this at most: what is measured by it is never too long */
+	int64_t skew_most_ns; /* its clock is ahead of ours by this at most, but for the second to which many places round their time down */
 };
 
 /* --- answers --- */

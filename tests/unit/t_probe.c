@@ -30,6 +30,7 @@ enum lie {
 	LIE_BARE = 1 << 8,        /* no locks, no attack that can be tried, no clock */
 	LIE_SHOWS_VERSION = 1 << 9, /* a delete is granted, the version stays */
 	LIE_TAKES_DIGEST = 1 << 10,
+	LIE_SLOW = 1 << 11,       /* no lie: a put arrives late, and the time of the place is told late */
 };
 
 struct liar {
@@ -44,11 +45,20 @@ static struct liar *liar(struct store *s)
 	return (struct liar *)s;
 }
 
+static void time_passes(const struct liar *l)
+{
+	const int64_t ns = INT64_C(2000000000);
+
+	if (l->lies & LIE_SLOW)
+		clock_fake(clock_wall_ns() + ns, clock_boot_ns() + ns);
+}
+
 static int liar_put(struct store *s, const char *key, const struct store_src *src, struct err *err)
 {
 	struct liar *l = liar(s);
 
 	pthread_mutex_lock(l->mutex);
+	time_passes(l);
 	int rc = store_put(l->below, key, src, err);
 	if (rc == -ERR_EXISTS && l->lies & LIE_OVERWRITES) {
 		ck_assert_int_eq(store_remove(l->below, key, NULL), 0);
@@ -108,6 +118,7 @@ static int liar_clock(struct store *s, int64_t *ret_ns, struct err *err)
 {
 	(void)err;
 	*ret_ns = clock_wall_ns() + (liar(s)->lies & LIE_CLOCK ? 3600 * INT64_C(1000000000) : 0);
+	time_passes(liar(s));
 	return 0;
 }
 
@@ -326,6 +337,17 @@ START_TEST(a_lock_as_long_as_promised_counts_as_that)
 }
 END_TEST
 
+START_TEST(a_slow_place_does_not_lengthen_locks)
+{
+	struct probe_result r = probe_lie(LIE_SLOW | LIE_SHOWS_VERSION);
+
+	answers(&r, PROBE_LOCK, PROBE_YES);
+	ck_assert_int_le(r.lock_ms, DAY_MS);
+	ck_assert_int_eq(r.immutable_ms, DAY_MS);
+	clock_fake(-1, 0);
+}
+END_TEST
+
 START_TEST(a_lock_that_is_not_there_is_no_lock)
 {
 	struct probe_result r = probe_lie(LIE_NO_LOCK | LIE_SHOWS_VERSION);
@@ -445,6 +467,7 @@ int main(void)
 	tcase_add_test(tc, a_list_that_lags_makes_a_place_timed);
 	tcase_add_test(tc, a_lock_shorter_than_promised_is_found_and_measured);
 	tcase_add_test(tc, a_lock_as_long_as_promised_counts_as_that);
+	tcase_add_test(tc, a_slow_place_does_not_lengthen_locks);
 	tcase_add_test(tc, a_lock_that_is_not_there_is_no_lock);
 	tcase_add_test(tc, a_lock_that_can_be_shortened_is_none_whatever_the_answer_was);
 	tcase_add_test(tc, a_deletion_that_was_denied_and_done_is_found);
