@@ -34,11 +34,12 @@ static struct mem_place *place_of(struct store *s)
 	return ((struct mem_store *)s)->place;
 }
 
-/* Places live as long as the process: that is what the driver is for. */
+/* Places outlive their stores: that is what the driver is for. */
+static pthread_mutex_t registry_mutex = PTHREAD_MUTEX_INITIALIZER;
+static struct mem_place *registry;
+
 static struct mem_place *find_place(const char *name)
 {
-	static pthread_mutex_t registry_mutex = PTHREAD_MUTEX_INITIALIZER;
-	static struct mem_place *registry;
 	struct mem_place *p;
 
 	pthread_mutex_lock(&registry_mutex);
@@ -286,4 +287,19 @@ int store_mem_open(const char *name, struct store **ret, struct err *err)
 	m->place = find_place(name);
 	*ret = &m->base;
 	return 0;
+}
+
+void store_mem_forget(void)
+{
+	pthread_mutex_lock(&registry_mutex);
+	for (struct mem_place *p; (p = registry);) {
+		registry = p->next;
+		for (size_t i = 0; i < p->n; i++)
+			object_free(p->object[i]);
+		free(p->object);
+		free(p->name);
+		pthread_mutex_destroy(&p->mutex);
+		free(p);
+	}
+	pthread_mutex_unlock(&registry_mutex);
 }

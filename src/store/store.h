@@ -219,8 +219,10 @@ bool store_key_ok(const char *key);
 int store_file_open(const char *dir, const struct store_config *c, struct store **ret, struct err *err) HF_NODISCARD;
 /* Path of an object's file, newly allocated; the object need not exist. ERR_UNSUPPORTED without STORE_LOCAL. */
 int store_local_path(struct store *s, const char *key, char **ret, struct err *err) HF_NODISCARD;
-/* A named in-memory store that lives as long as the process; the same name opens the same objects. */
+/* A named in-memory store whose objects live until they are forgotten; the same name opens the same objects. */
 int store_mem_open(const char *name, struct store **ret, struct err *err) HF_NODISCARD;
+/* Forget all of them; one that is still open may only be freed. */
+void store_mem_forget(void);
 
 /* --- filters: each takes over `below` --- */
 /*

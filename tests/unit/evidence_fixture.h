@@ -17,6 +17,7 @@ static struct err err;
 static void setup(void)
 {
 	crypto_init();
+	store_mem_forget();
 	snprintf(root, sizeof(root), "/tmp/hf-evidence-XXXXXX");
 	ck_assert_ptr_nonnull(mkdtemp(root));
 	snprintf(dir, sizeof(dir), "%s/log", root);

@@ -627,7 +627,7 @@ END_TEST
 
 TCase *conformance_case(const char *name, const TTest *const *tests, size_t n_tests, int n_drivers)
 {
-	TCase *tc = tcase_create(name);
+	TCase *tc = place_case(name);
 
 	for (size_t i = 0; i < n_tests; i++)
 		tcase_add_loop_test(tc, tests[i], 0, n_drivers);

@@ -17,7 +17,8 @@ struct conformance_driver {
 	bool flat; /* a key may be the directory of another one */
 };
 
-/* The running test's own place: the path of a directory that is not there yet. */
+/* A case whose tests have a place of their own each: the path of a directory that is not there yet. What mem://name held before is forgotten. */
+TCase *place_case(const char *name);
 const char *conformance_place(void);
 /* Add the cases; drivers must stay in place until they have run. */
 void store_conformance(Suite *s, const struct conformance_driver *drivers, int n);

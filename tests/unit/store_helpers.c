@@ -33,14 +33,28 @@ int conformance_main(Suite *suite)
 	return failed;
 }
 
-/* Tests run in processes of their own; a process that a test starts shares the test's place. */
+static char this_place[sizeof tmp_dir + 64];
+
+/* Of the process, too: a case may have one of its own (CK_FORK), and one that it starts shares its place. */
+static void next_place(void)
+{
+	static unsigned n;
+
+	store_mem_forget();
+	(void)snprintf(this_place, sizeof this_place, "%s/%ld.%u/store", tmp_dir, (long)getpid(), ++n);
+}
+
+TCase *place_case(const char *name)
+{
+	TCase *tc = tcase_create(name);
+
+	tcase_add_checked_fixture(tc, next_place, NULL);
+	return tc;
+}
+
 const char *conformance_place(void)
 {
-	static char place[sizeof tmp_dir + 64];
-
-	if (!place[0])
-		(void)snprintf(place, sizeof place, "%s/%ld/store", tmp_dir, (long)getpid());
-	return place;
+	return this_place;
 }
 
 /* --- helpers --- */

@@ -475,5 +475,5 @@ int main(void)
 
 	add_values(s);
 	add_threads(s);
-	return suite_main(s);
+	return suite_main_forked(s);
 }

@@ -73,7 +73,7 @@ static bool own_mounts(const char *test)
 {
 	if (unshare(CLONE_NEWNS) == 0 && mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) == 0)
 		return true;
-	printf("SKIP %s: no permission to make a mount namespace\n", test);
+	printf("SKIP: %s: no permission to make a mount namespace\n", test);
 	ck_assert_msg(!getenv("CI"), "a skip is a failure here");
 	return false;
 }
@@ -752,5 +752,5 @@ int main(void)
 
 	add_files(s);
 	add_processes(s);
-	return suite_main(s);
+	return suite_main_forked(s);
 }

@@ -608,5 +608,5 @@ int main(void)
 	suite_add_tcase(s, parser());
 	suite_add_tcase(s, tables());
 	suite_add_tcase(s, surroundings());
-	return suite_main(s);
+	return suite_main_forked(s);
 }

@@ -42,7 +42,7 @@ static struct pax_disk *disk;
 static struct pax_reader *reader;
 static struct buf rec;
 static struct pax_entry ent;
-static char dir[] = "/var/tmp/t_codec.XXXXXX";
+static char dir[32];
 static int dirfd_;
 
 static void setup(void)
@@ -50,6 +50,7 @@ static void setup(void)
 	disk = pax_disk_new();
 	reader = pax_reader_new();
 	buf_init(&rec, 64 * MIB);
+	(void)snprintf(dir, sizeof dir, "/var/tmp/t_codec.XXXXXX");
 	ck_assert_ptr_nonnull(mkdtemp(dir));
 	dirfd_ = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	ck_assert_int_ge(dirfd_, 0);

@@ -540,6 +540,7 @@ START_TEST(a_restore_can_be_cancelled_and_tells_its_progress)
 		snprintf(name[i], sizeof name[i], "f%05d", i);
 		e[i] = (struct fixture_entry){.path = name[i], .mode = S_IFREG | 0600, .content = p + EACH * i, .n = EACH};
 	}
+	stop = false;
 	opts.cancel = &stop;
 	opts.progress = stop_at_two;
 	opts.arg = &w;
@@ -648,6 +649,7 @@ START_TEST(a_restore_cancelled_while_its_last_files_are_written_is_cancelled)
 {
 	struct watched w = {0};
 
+	stop = false;
 	opts.cancel = &stop;
 	opts.progress = stop_at_two;
 	opts.arg = &w;

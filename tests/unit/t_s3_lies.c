@@ -696,7 +696,7 @@ END_TEST
 static Suite *suite(void)
 {
 	Suite *s = suite_create("s3_lies");
-	TCase *tc = tcase_create("s3_lies");
+	TCase *tc = place_case("s3_lies");
 	const TTest *const tests[] = {a_busy_site_is_asked_again_while_it_is_opened,
 	        what_a_refusal_says_while_a_site_is_opened_is_no_capability, a_site_that_stays_busy_is_told_so,
 	        a_session_token_goes_with_each_request_and_into_no_message,

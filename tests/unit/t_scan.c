@@ -340,6 +340,7 @@ static void model_round(unsigned seed)
 
 START_TEST(a_run_with_a_cache_brings_the_streams_of_a_full_read)
 {
+	model_reused = 0;
 	for (unsigned i = 0; i < 8; i++) {
 		model_round((unsigned)_i * 8 + i);
 		ck_ok(fs_remove_tree(tree, &err));

@@ -1,4 +1,4 @@
-/* A link that is cut at 60 points of a put and of a get, in both directions, in two ways, and a store that is used on. */
+/* A link that is cut at up to 60 points of a put and of a get, in both directions, in two ways, and a store that is used on. */
 #include <check.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -12,18 +12,18 @@
 #include "store_conformance.h"
 
 #define OBJECT ((size_t)1 << 20)
-#define POINTS 60
+#define POINTS 60u /* of the library's link; every third of one by ssh(1), over which the driver is the same */
 #define TRIES 4 /* the first meets the cut; that link is then made again */
 
 static struct sshd server;
 static struct linkproxy link_;
 
 /* The n-th point where the object's bytes go: dense at first, where packets are small, then ever wider. */
-static unsigned long point(int n)
+static unsigned long point(unsigned n)
 {
 	double at = 0;
 
-	for (int i = 0; i < n; i++)
+	for (unsigned i = 0; i < n; i++)
 		at = at < 4000 ? at + 150 : at * 1.18;
 	return (unsigned long)at;
 }
@@ -40,7 +40,7 @@ static struct store *open_store(int i)
 }
 
 /* The other way some hundred bytes of requests or answers go: all of them are met closely. */
-static void cut_at(int n, const char *way, bool bytes_go)
+static void cut_at(unsigned n, const char *way, bool bytes_go)
 {
 	linkproxy_tell(
 	        &link_, "cut %s %lu %s", way, bytes_go ? point(n) : 12 * (unsigned long)n, n % 2 ? "fin" : "rst");
@@ -87,15 +87,20 @@ static void get_through(struct store *s, const char *key, const unsigned char *p
 }
 
 /* Where the object's bytes go this way, each cut was met; the other way there may be fewer bytes than points. */
-static void expect_met(unsigned long long before, bool bytes_go)
+static void expect_met(unsigned long long before, unsigned points, bool bytes_go)
 {
-	ck_assert_uint_ge(linkproxy_tell(&link_, "count") - before, bytes_go ? POINTS : POINTS / 2);
+	ck_assert_uint_ge(linkproxy_tell(&link_, "count") - before, bytes_go ? points : points / 2);
 }
 
 /* Loop index: back end, then direction. */
 static const char *way_of(int i)
 {
 	return i % 2 ? "down" : "up";
+}
+
+static unsigned step_of(int i)
+{
+	return i / 2 ? 1 : 3;
 }
 
 START_TEST(a_put_survives_a_cut_anywhere)
@@ -107,15 +112,15 @@ START_TEST(a_put_survives_a_cut_anywhere)
 	unsigned long long before = linkproxy_tell(&link_, "count");
 	char key[32];
 
-	for (int n = 0; n < POINTS; n++) {
-		(void)snprintf(key, sizeof key, "p/%d/%02d", n / 7, n);
+	for (unsigned n = 0; n < POINTS; n += step_of(_i)) {
+		(void)snprintf(key, sizeof key, "p/%u/%02u", n / 7, n);
 		cut_at(n, way_of(_i), _i % 2 == 0);
 		put_through(s, key, p);
 		linkproxy_tell(&link_, "heal");
 	}
-	expect_met(before, _i % 2 == 0);
+	expect_met(before, POINTS / step_of(_i), _i % 2 == 0);
 	must(store_list_all(s, "", &keys, &err), &err);
-	ck_assert_uint_eq(keys.n, POINTS);
+	ck_assert_uint_eq(keys.n, POINTS / step_of(_i));
 	for (size_t i = 0; i < keys.n; i++)
 		ck_assert_uint_eq(keys.size[i], OBJECT);
 }
@@ -130,12 +135,12 @@ START_TEST(a_get_survives_a_cut_anywhere)
 	must(store_put_bytes(s, "p/x", p, OBJECT, &err), &err);
 	unsigned long long before = linkproxy_tell(&link_, "count");
 
-	for (int n = 0; n < POINTS; n++) {
+	for (unsigned n = 0; n < POINTS; n += step_of(_i)) {
 		cut_at(n, way_of(_i), _i % 2 == 1);
 		get_through(s, "p/x", p);
 		linkproxy_tell(&link_, "heal");
 	}
-	expect_met(before, _i % 2 == 1);
+	expect_met(before, POINTS / step_of(_i), _i % 2 == 1);
 }
 END_TEST
 
@@ -149,7 +154,7 @@ START_TEST(a_list_is_whole_or_fails_wherever_it_is_cut)
 		(void)snprintf(key, sizeof key, "l/%d/%d", i % 8, i);
 		put_text(s, key, "x");
 	}
-	for (int n = 0; n < POINTS / 3; n++) {
+	for (unsigned n = 0; n < POINTS / 3; n += step_of(_i)) {
 		CLEAN(store_keys_release) struct store_keys keys = {0};
 		int tries = 0, rc;
 
@@ -168,7 +173,7 @@ int main(void)
 {
 	char dir[] = "/tmp/holdfast-sshd-XXXXXX";
 	Suite *s = suite_create("sftp_cut");
-	TCase *tc = tcase_create("cuts");
+	TCase *tc = place_case("cuts");
 
 	if (!mkdtemp(dir))
 		return 1;

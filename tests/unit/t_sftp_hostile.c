@@ -331,7 +331,7 @@ END_TEST
 
 static TCase *cases(void)
 {
-	TCase *tc = tcase_create("hostile");
+	TCase *tc = place_case("hostile");
 
 	tcase_add_loop_test(tc, a_server_that_goes_wrong_is_told_and_then_used_again, 0, ARRAY_LEN(faults));
 	tcase_add_loop_test(tc, a_name_given_without_a_word_is_found_by_asking, 0, 2);

@@ -457,7 +457,7 @@ END_TEST
 static Suite *suite(void)
 {
 	Suite *s = suite_create("store");
-	TCase *tc = tcase_create("drivers");
+	TCase *tc = place_case("drivers");
 
 	store_conformance(s, drivers, ARRAY_LEN(drivers));
 	suite_add_tcase(s, tc);

@@ -377,7 +377,7 @@ END_TEST
 static Suite *suite(void)
 {
 	Suite *s = suite_create("store filters");
-	TCase *tc = tcase_create("filters");
+	TCase *tc = place_case("filters");
 
 	suite_add_tcase(s, tc);
 	tcase_add_test(tc, trace_tells_of_every_operation);

@@ -543,7 +543,7 @@ END_TEST
 static Suite *suite(void)
 {
 	Suite *s = suite_create("store multi");
-	TCase *tc = tcase_create("multi");
+	TCase *tc = place_case("multi");
 
 	suite_add_tcase(s, tc);
 	tcase_add_test(tc, multi_puts_to_every_site);

@@ -677,7 +677,7 @@ END_TEST
 static Suite *suite(void)
 {
 	Suite *s = suite_create("store retry");
-	TCase *tc = tcase_create("retry");
+	TCase *tc = place_case("retry");
 
 	suite_add_tcase(s, tc);
 	tcase_add_test(tc, what_may_pass_is_tried_until_it_does);

@@ -570,8 +570,8 @@ END_TEST
 static Suite *suite(void)
 {
 	Suite *s = suite_create("store_s3");
-	TCase *tc = tcase_create("gateway");
-	TCase *races = tcase_create("races");
+	TCase *tc = place_case("gateway");
+	TCase *races = place_case("races");
 	const TTest *const tests[] = {an_object_in_parts_comes_back_bit_for_bit, an_object_in_parts_is_locked_as_any_other,
 	        new_objects_are_locked_as_the_policy_says, a_lock_is_extended_and_never_shortened,
 	        a_bucket_without_locks_takes_no_object_that_is_to_be_locked,

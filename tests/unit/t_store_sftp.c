@@ -19,7 +19,7 @@
 #include "sftp/sftp.h"
 #include "store_conformance.h"
 
-static struct sshd server;
+static struct sshd shared, server; /* the program's, and the running test's, which is that unless it takes one of its own */
 
 /* --- the ways to open a store that all must conform --- */
 
@@ -73,6 +73,28 @@ static void wait_ended(struct store *s)
 		while (!(p.revents & (POLLRDHUP | POLLHUP)))
 			ck_assert_int_eq(poll(&p, 1, 10000), 1);
 	}
+}
+
+static void use_shared(void)
+{
+	server = shared;
+}
+
+/* What the test put in its place. */
+static void drop_own(void)
+{
+	if (server.pid != shared.pid)
+		sshd_stop(&server);
+	while (umount2(conformance_place(), MNT_DETACH) == 0)
+		continue;
+}
+
+static TCase *server_case(const char *name)
+{
+	TCase *tc = place_case(name);
+
+	tcase_add_checked_fixture(tc, use_shared, drop_own);
+	return tc;
 }
 
 /* Mounts made from here on are those of this process and of its children. */
@@ -366,7 +388,6 @@ START_TEST(a_site_that_may_not_be_written_to_denies)
 	ck_assert_int_eq(store_put_bytes(again, "c", "x", 1, &err), -ERR_DENIED);
 	ck_assert_int_eq(store_attack(again, STORE_OVERWRITE, "a/b", &err), -ERR_DENIED);
 	ck_assert_int_eq(store_attack(again, STORE_DELETE, "a/b", &err), -ERR_DENIED);
-	sshd_stop(&server);
 }
 END_TEST
 
@@ -391,7 +412,6 @@ START_TEST(a_full_disk_is_told_and_nothing_half_is_seen)
 	ck_assert_uint_eq(files_in(".t"), 0);
 	must(store_put_bytes(s, "p/fits", p, 1 << 20, &err), &err);
 	expect_list(s, "", NULL, "p/fits small ");
-	sshd_stop(&server);
 }
 END_TEST
 
@@ -469,7 +489,6 @@ START_TEST(an_idle_link_answers_and_is_kept)
 	expect_text(s, "a", "1");
 	ck_assert_uint_eq(linkproxy_tell(&link, "count"), 1);
 	linkproxy_stop(&link);
-	sshd_stop(&server);
 }
 END_TEST
 
@@ -491,7 +510,6 @@ START_TEST(a_server_that_was_away_is_used_again)
 	expect_text(s, "a", "1");
 	put_text(s, "b", "2");
 	store_free(s);
-	sshd_stop(&server);
 }
 END_TEST
 
@@ -533,7 +551,6 @@ START_TEST(a_server_killed_in_the_middle_of_a_get_has_given_no_wrong_byte)
 	ck_assert_uint_eq(k.got.len, n);
 	ck_assert(memcmp(k.got.p, p, n) == 0);
 	buf_release(&k.got);
-	sshd_stop(&server);
 }
 END_TEST
 
@@ -653,7 +670,7 @@ static void add_each(TCase *tc, const TTest *const *tests, size_t n)
 
 static TCase *places(void)
 {
-	TCase *tc = tcase_create("places");
+	TCase *tc = server_case("places");
 	const TTest *const tests[] = {a_directory_that_cannot_be_made_is_told,
 	        a_site_whose_host_key_is_not_pinned_is_denied,
 	        objects_cannot_be_written_to_and_leave_nothing_beside_them, lists_hold_files_of_valid_names_only,
@@ -671,7 +688,7 @@ static TCase *places(void)
 
 static TCase *links(void)
 {
-	TCase *tc = tcase_create("links");
+	TCase *tc = server_case("links");
 	const TTest *const tests[] = {an_idle_link_that_was_dropped_is_made_again, an_idle_link_answers_and_is_kept,
 	        a_server_that_was_away_is_used_again, a_server_killed_in_the_middle_of_a_get_has_given_no_wrong_byte,
 	        a_server_killed_in_the_middle_of_a_put_shows_nothing, a_link_that_stalls_is_given_up,
@@ -689,13 +706,14 @@ int main(void)
 
 	if (!mkdtemp(dir))
 		return 1;
-	sshd_start(&server, dir, NULL);
+	sshd_start(&shared, dir, NULL);
+	use_shared();
 	store_conformance(s, drivers, ARRAY_LEN(drivers));
 	suite_add_tcase(s, places());
 	suite_add_tcase(s, links());
 	int failed = conformance_main(s);
 
-	sshd_stop(&server);
+	sshd_stop(&shared);
 	(void)!fs_remove_tree(dir, NULL);
 	return failed;
 }

@@ -190,7 +190,7 @@ END_TEST
 static Suite *suite(void)
 {
 	Suite *s = suite_create("store throttle");
-	TCase *tc = tcase_create("throttle");
+	TCase *tc = place_case("throttle");
 
 	suite_add_tcase(s, tc);
 	tcase_add_test(tc, puts_and_gets_keep_to_the_rate);

@@ -495,7 +495,7 @@ END_TEST
 static Suite *vault_suite(void)
 {
 	Suite *s = suite_create("vault");
-	TCase *tc = tcase_create("wire store");
+	TCase *tc = place_case("wire store");
 	const TTest *const tests[] = {caps_are_those_of_the_place_without_what_the_wire_lacks,
 	        the_site_computes_digests, the_site_tells_its_time,
 	        bytes_that_are_not_what_their_name_says_are_never_visible,

@@ -638,7 +638,7 @@ END_TEST
 static Suite *wire_suite(void)
 {
 	Suite *s = suite_create("wire");
-	TCase *tc = tcase_create("wire");
+	TCase *tc = place_case("wire");
 	const TTest *const tests[] = {frames_with_lengths_or_numbers_that_their_type_does_not_have_are_refused,
 	        answers_keep_code_words_hint_and_result, what_is_no_greeting_is_quoted, who_says_nothing_is_given_up,
 	        versions_without_overlap_are_both_named, both_ends_know_version_and_role_of_the_other,

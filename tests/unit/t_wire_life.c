@@ -607,7 +607,7 @@ END_TEST
 static Suite *life_suite(void)
 {
 	Suite *s = suite_create("wire life");
-	TCase *tc = tcase_create("wire life");
+	TCase *tc = place_case("wire life");
 	const TTest *const tests[] = {a_silent_end_is_pinged_and_kept_while_it_answers,
 	        an_end_that_talks_but_never_reads_is_given_up,
 	        who_leaves_between_requests_leaves_well_and_in_the_middle_does_not, a_flag_ends_what_waits,

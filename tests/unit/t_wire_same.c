@@ -503,7 +503,7 @@ END_TEST
 static Suite *same_suite(void)
 {
 	Suite *s = suite_create("wire same");
-	TCase *tc = tcase_create("wire same");
+	TCase *tc = place_case("wire same");
 	const TTest *const tests[] = {what_came_for_one_store_is_put_to_another_one,
 	        who_waits_for_a_body_that_does_not_come_learns_of_it, a_store_that_fails_costs_the_other_nothing,
 	        a_key_must_promise_what_came_and_be_one_that_may_be_put, bodies_nobody_reads_make_room_for_others,
