@@ -766,7 +766,7 @@ static Suite *suite(void)
 	TCase *t = tcase_create("scan");
 	tcase_set_timeout(t, 300);
 	tcase_add_checked_fixture(t, setup, teardown);
-	tcase_add_loop_test(t, a_run_with_a_cache_brings_the_streams_of_a_full_read, 0, 6);
+	tcase_add_loop_test(t, a_run_with_a_cache_brings_the_streams_of_a_full_read, 0, 4);
 	tcase_add_test(t, an_unchanged_tree_is_not_read);
 	tcase_add_test(t, one_changed_file_costs_its_neighbours_at_most);
 	tcase_add_test(t, a_cache_is_rewritten_only_when_something_changed);

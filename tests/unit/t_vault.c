@@ -495,13 +495,11 @@ END_TEST
 static Suite *vault_suite(void)
 {
 	Suite *s = suite_create("vault");
-	TCase *tc = place_case("wire store");
+	TCase *tc = place_case("wire store"), *large = place_case("large objects");
 	const TTest *const tests[] = {caps_are_those_of_the_place_without_what_the_wire_lacks,
 	        the_site_computes_digests, the_site_tells_its_time,
 	        bytes_that_are_not_what_their_name_says_are_never_visible,
 	        errors_keep_their_code_and_words_without_control_characters, a_full_site_says_so,
-	        objects_above_64_mib_are_spooled_where_that_is_allowed,
-	        objects_above_64_mib_are_refused_without_a_place_to_spool,
 	        large_objects_of_several_threads_share_a_connection, a_sink_may_use_the_store, lists_come_in_pages,
 	        names_that_the_format_does_not_have_are_put_by_nobody,
 	        a_credential_of_a_source_sees_and_writes_only_its_own, a_store_that_is_not_served_is_missing};
@@ -512,6 +510,9 @@ static Suite *vault_suite(void)
 	tcase_add_loop_test(tc, every_operation_asks_for_the_right_that_it_needs, 0, WIRE_ROLES);
 	tcase_add_loop_test(tc, each_role_may_do_what_its_row_says_and_nothing_else, 0, WIRE_ROLES);
 	suite_add_tcase(s, tc);
+	tcase_add_test(large, objects_above_64_mib_are_spooled_where_that_is_allowed);
+	tcase_add_test(large, objects_above_64_mib_are_refused_without_a_place_to_spool);
+	suite_add_tcase(s, large);
 	store_conformance(s, drivers, ARRAY_LEN(drivers));
 	return s;
 }
