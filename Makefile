@@ -15,7 +15,7 @@ BENCH_DEPS := restic borgbackup rclone time zstd python3
 
 PKGS := libarchive libzstd libcrypto jansson libfyaml libacl libcurl expat libssh2
 WARN := -Wall -Wextra -Wshadow -Wconversion -Wvla -Wundef -Wformat=2 -Wstrict-prototypes -Wmissing-prototypes -Wwrite-strings $(if $(CI),-Werror)
-OPT := $(if $(SAN),-O1 -g -fno-omit-frame-pointer -fsanitize=$(SAN) $(if $(findstring thread,$(SAN)),,-fno-sanitize-recover=all),$(if $(DEBUG),-O0 -g,-O2 -g -D_FORTIFY_SOURCE=3 -fstack-protector-strong))
+OPT := $(if $(SAN),-O1 -g1 -fno-omit-frame-pointer -fsanitize=$(SAN) $(if $(findstring thread,$(SAN)),,-fno-sanitize-recover=all),$(if $(DEBUG),-O0 -g,-O2 -g -D_FORTIFY_SOURCE=3 -fstack-protector-strong))
 CFLAGS_ALL := -std=gnu17 -D_GNU_SOURCE -D_FILE_OFFSET_BITS=64 -Isrc -fPIE -pthread $(OPT) $(WARN) $(shell pkg-config --cflags $(PKGS) 2>/dev/null) $(CFLAGS)
 # the runtimes of the sanitizers linked in: two libraries less for the leak check of every test to look through
 LDFLAGS_ALL := -pie -pthread $(if $(SAN),-fsanitize=$(SAN) $(if $(filter address-undefined,$(VARIANT)),-static-libasan -static-libubsan),-Wl$(comma)-z$(comma)relro$(comma)-z$(comma)now) $(LDFLAGS)
@@ -31,7 +31,7 @@ FLEET := $(sort $(wildcard tests/fleet/[0-9]*.sh))
 INTEGRATION := $(sort $(wildcard tests/integration/[0-9]*.sh))
 # unit tests of what runs on several threads: they run under the thread sanitizer too, of ON_THREADS only the cases with that tag
 THREADED := $(filter t_store t_store_s3 t_store_filters t_store_retry t_store_throttle t_store_multi t_probe t_restore t_restore_hostile t_manifest t_reader t_fetch t_session t_session_faults t_check t_check_at_site t_base_os t_wire t_wire_life t_wire_same t_vault t_agent t_ssh t_store_sftp,$(UNIT))
-ON_THREADS := t_store t_store_s3 t_store_sftp t_vault t_restore_hostile
+ON_THREADS := t_store t_store_s3 t_store_sftp t_vault t_wire_life t_wire_same t_restore_hostile
 
 AGENTS := $(patsubst agents/%.c,$(B)/holdfast-%,$(wildcard agents/*.c))
 

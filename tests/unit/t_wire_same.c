@@ -503,17 +503,20 @@ END_TEST
 static Suite *same_suite(void)
 {
 	Suite *s = suite_create("wire same");
-	TCase *tc = place_case("wire same");
+	TCase *tc = place_case("wire same"), *large = place_case("large objects");
 	const TTest *const tests[] = {what_came_for_one_store_is_put_to_another_one,
 	        who_waits_for_a_body_that_does_not_come_learns_of_it, a_store_that_fails_costs_the_other_nothing,
-	        a_key_must_promise_what_came_and_be_one_that_may_be_put, bodies_nobody_reads_make_room_for_others,
+	        a_key_must_promise_what_came_and_be_one_that_may_be_put,
 	        stores_that_take_one_request_at_a_time_do_not_wait_for_each_other,
 	        a_connection_that_ends_while_somebody_waits_ends, what_several_stores_get_crosses_once,
 	        what_could_not_be_had_is_sent, two_sites_that_are_away_do_not_starve_the_third};
 
 	for (size_t i = 0; i < ARRAY_LEN(tests); i++)
 		tcase_add_test(tc, tests[i]);
+	tcase_set_tags(tc, ON_THREADS);
 	suite_add_tcase(s, tc);
+	tcase_add_test(large, bodies_nobody_reads_make_room_for_others);
+	suite_add_tcase(s, large);
 	return s;
 }
 
