@@ -9,12 +9,11 @@
 #include <sys/sysmacros.h>
 #include <unistd.h>
 #include "base/fs.h"
+#include "suite.h"
 
 #define RECORD_MAX (16u << 20)
 
 static struct err err;
-
-#define ck_ok(call) ck_assert_msg((call) == 0, "%s: %s", #call, err.msg)
 
 static void open_sites(struct fixture *f, bool on_disk)
 {

@@ -17,11 +17,8 @@ static inline uint64_t next_random(uint64_t *state)
 
 static inline void fill_random(unsigned char *p, size_t n, uint64_t *state)
 {
-	uint64_t x = *state;
-
 	for (size_t i = 0; i < n; i++)
-		p[i] = (unsigned char)(next_random(&x) >> 24);
-	*state = x;
+		p[i] = (unsigned char)(next_random(state) >> 24);
 }
 
 /* Each shorter length and each single flipped bit, in memory of exactly that size; at: the byte that differs, n when

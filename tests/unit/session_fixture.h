@@ -9,11 +9,9 @@
 #include "repo/fields.h"
 #include "repo_fixture.h"
 #include "restore/reader.h"
+#include "suite.h"
 
-#define ck_ok(call) ck_assert_msg((call) == 0, "%s: %s", #call, err.msg)
-#define ck_fails(call, with) ck_assert_int_eq(call, -(int)(with))
-
-/* Of the running test, which has a process of its own. */
+/* Of the running test. */
 extern struct err err;
 extern struct fixture f;
 

@@ -13,7 +13,6 @@
 #include "suite.h"
 #include "store/filter.h"
 
-#define ck_ok(call) ck_assert_msg((call) == 0, "%s: %s", #call, err.msg)
 #define RUNS 12
 #define MERGES 6
 #define AT_ONCE 6

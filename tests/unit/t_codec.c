@@ -9,9 +9,6 @@
 
 static struct err err;
 
-#define ck_ok(call) ck_assert_msg((call) == 0, "%s: %s", #call, err.msg)
-#define ck_fails(call, with) ck_assert_int_eq(call, -(int)(with))
-
 static uint64_t next_random(uint64_t *state)
 {
 	*state ^= *state << 13;

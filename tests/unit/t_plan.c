@@ -462,14 +462,11 @@ static Suite *suite(void)
 	return s;
 }
 
-static void release_diags(void)
-{
-	plan_diags_release(&diags);
-}
-
 int main(void)
 {
 	crypto_init();
-	atexit(release_diags); /* each test is a process of its own */
-	return suite_main(suite());
+	int failed = suite_main(suite());
+
+	plan_diags_release(&diags);
+	return failed;
 }

@@ -13,9 +13,6 @@
 
 /* What stands in for damaged objects, and what a repair puts. Files and every kind of damage: 42-site-life. */
 
-#define ck_ok(call) ck_assert_msg((call) == 0, "%s: %s", #call, err.msg)
-#define ck_fails(call, with) ck_assert_int_eq(call, -(int)(with))
-
 static struct err err;
 static struct fixture f;
 static struct replicate_result res;

@@ -14,9 +14,6 @@
 #include "repo_random.h"
 #include "suite.h"
 
-#define ck_ok(call) ck_assert_msg((call) == 0, "%s: %s", #call, err.msg)
-#define ck_fails(call, with) ck_assert_int_eq(call, -(int)(with))
-
 static struct err err;
 static struct fixture f;
 static struct replicate_result res;

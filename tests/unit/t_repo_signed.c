@@ -7,9 +7,6 @@
 #include "repo_random.h"
 #include "suite.h"
 
-#define ck_ok(call) ck_assert_msg((call) == 0, "%s: %s", #call, err.msg)
-#define ck_fails(call, with) ck_assert_int_eq(call, -(int)(with))
-
 #define MS INT64_C(1000000)
 #define NOON (INT64_C(1775000000) * 1000 * MS + 345 * MS)
 

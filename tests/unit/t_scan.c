@@ -21,8 +21,6 @@
 static struct err err;
 static char top[64], tree[80], cache[80];
 
-#define ck_ok(call) ck_assert_msg((call) == 0, "%s: %s", #call, err.msg)
-
 /* --- the place --- */
 
 static void setup(void)

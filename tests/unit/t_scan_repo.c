@@ -15,8 +15,6 @@ static struct err err;
 static struct fixture f;
 static char tree[80], cache[80];
 
-#define ck_ok(call) ck_assert_msg((call) == 0, "%s: %s", #call, err.msg)
-
 static void put_file(const char *dir, unsigned i, size_t n, uint64_t seed)
 {
 	char path[128];

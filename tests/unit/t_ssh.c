@@ -473,7 +473,7 @@ static TCase *streams(void)
 	        names_that_would_be_options_or_commands_are_refused, a_subsystem_that_is_not_there_is_unsupported,
 	        a_closed_port_is_unreachable, a_host_that_says_nothing_is_given_up, a_stream_without_a_byte_is_given_up,
 	        a_flag_ends_every_wait, a_server_that_dies_is_no_orderly_end};
-	TCase *tc = place_case("streams");
+	TCase *tc = tcase_create("streams");
 
 	for (size_t i = 0; i < ARRAY_LEN(tests); i++)
 		tcase_add_loop_test(tc, tests[i], 0, ARRAY_LEN(backends));

@@ -16,8 +16,6 @@
 static struct err err;
 static char top[64];
 
-#define ck_ok(call) ck_assert_msg((call) == 0, "%s: %s", #call, err.msg)
-
 static void setup(void)
 {
 	const char *tmp = getenv("TMPDIR");

@@ -13,8 +13,6 @@
 static struct err err;
 static char top[64];
 
-#define ck_ok(call) ck_assert_msg((call) == 0, "%s: %s", #call, err.msg)
-
 static void setup(void)
 {
 	snprintf(top, sizeof(top), "%s/t_walk_ahead-XXXXXX", access("/dev/shm", W_OK) ? "/var/tmp" : "/dev/shm");
